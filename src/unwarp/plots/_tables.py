@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unwarp.plots._axes import (
     DATA,
+    INK,
     SAMPLES,
     as_names,
     as_rows,
