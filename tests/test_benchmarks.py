@@ -1,0 +1,95 @@
+"""The benchmark scripts run, resume and keep their results apart."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+def load(name: str) -> Any:
+    """A module of the benchmarks' folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def recording() -> Any:
+    return load("_record")
+
+
+def test_cells_are_merged_and_carry_what_made_them(recording: Any, tmp_path: Path) -> None:
+    path = tmp_path / "speed.json"
+    settings = {"budget": 1.5}
+    recording.Record("speed", threads=1, path=path).put("b", {"seconds": 2.0}, settings=settings)
+    recording.Record("speed", threads=1, path=path).put("a", {"seconds": float("inf")}, settings=settings)
+    stored = json.loads(path.read_text())
+    assert list(stored["cells"]) == ["a", "b"]
+    assert stored["cells"]["a"]["seconds"] == "inf"
+    for what in ("settings", "commit", "started", "machine", "versions"):
+        assert stored["cells"]["b"][what]
+    assert stored["cells"]["b"]["machine"]["threads"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["speed.json"]
+
+
+def test_a_cell_is_stored_for_its_settings_only(recording: Any, tmp_path: Path) -> None:
+    record = recording.Record("speed", threads=1, path=tmp_path / "speed.json")
+    record.put("a", {"seconds": 2.0}, settings={"budget": 1.5})
+    assert record.has("a", {"budget": 1.5})
+    assert not record.has("a", {"budget": 60.0})
+    assert not record.has("b", {"budget": 1.5})
+
+
+def test_results_of_another_benchmark_are_refused(recording: Any, tmp_path: Path) -> None:
+    path = tmp_path / "speed.json"
+    recording.Record("speed", threads=1, path=path).put("a", {"seconds": 2.0}, settings={})
+    before = path.read_bytes()
+    with pytest.raises(SystemExit, match="holds 'speed', not 'truth'"):
+        recording.Record("truth", threads=1, path=path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_committed_results_are_whole(path: Path) -> None:
+    stored = json.loads(path.read_text())
+    assert stored["benchmark"] == path.stem
+    assert stored["cells"]
+    for cell in stored["cells"].values():
+        assert {"settings", "commit", "started", "machine", "versions"} <= cell.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "options", "row"),
+    [
+        ("truth", [], "rings"),
+        ("numerics", ["--libraries", "unwarp"], "unwarp nsf coupling"),
+        ("speed", ["--libraries", "unwarp"], "maf, 4"),
+        ("peers", ["--contestants", "mixture", "unwarp"], "demo"),
+    ],
+)
+def test_script_runs_quickly_and_resumes(script: str, options: list[str], row: str, tmp_path: Path) -> None:
+    out = tmp_path / f"{script}.json"
+    source = str(FOLDER.parent / "src")
+    command = [sys.executable, str(FOLDER / f"{script}.py"), "--quick", "--out", str(out), *options]
+    environment = {**os.environ, "PYTHONPATH": source}
+    first = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert first.returncode == 0, first.stderr
+    assert row in first.stdout
+    cells = json.loads(out.read_text())["cells"]
+    assert cells
+    again = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(out.read_text())["cells"] == cells
