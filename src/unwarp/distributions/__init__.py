@@ -1,0 +1,8 @@
+"""Probability distributions: bases, mixtures and flows."""
+
+from unwarp.distributions._base import Distribution
+from unwarp.distributions._flow import Flow
+from unwarp.distributions._mixture import GaussianMixture
+from unwarp.distributions._simple import Normal, StudentT, Uniform
+
+__all__ = ["Distribution", "Flow", "GaussianMixture", "Normal", "StudentT", "Uniform"]

@@ -1,0 +1,158 @@
+"""Bases without structure: every feature on its own, all alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from unwarp import _check
+from unwarp._space import Interval, Space
+from unwarp.distributions._base import Distribution
+
+__all__ = ["Normal", "StudentT", "Uniform"]
+
+
+class Normal(Distribution):
+    r"""Standard normal: $\log p(x) = -\tfrac12 \lVert x\rVert^2 - \tfrac D2 \log 2\pi$.
+
+    Use it as the base unless the data say otherwise.
+
+    Args:
+        features: number of features D.
+
+    Shapes: x `(*batch, D)` -> `(*batch)`, nats.
+
+    Raises:
+        ConfigError: if `features < 1`.
+
+    Example:
+        >>> bool(torch.isclose(Normal(1).log_prob(torch.zeros(1)), torch.tensor(-0.9189385)))
+        True
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(Space((_check.at_least("Normal", "features", features, 1),)))
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # tells dtype and device
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        x = _check.broadcast_event("Normal.log_prob", x, self.space.shape, context, self.context_shape)
+        return -0.5 * (x.square().sum(-1) + x.shape[-1] * math.log(2 * math.pi))
+
+    def sample_and_log_prob(
+        self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        x = _randn(self.batch_shape(shape, context) + self.space.shape, self.anchor, generator)
+        return x, self.log_prob(x)
+
+    def extra_repr(self) -> str:
+        return f"{self.space.shape[0]}"
+
+
+class StudentT(Distribution):
+    r"""Independent Student-t features with learned degrees of freedom $\nu_i > 1/2$.
+
+    Use it as the base where tails are heavy and alike in every direction; else prefer heavy tails at the data's side.
+
+    Args:
+        features: number of features D.
+        freedom: degrees of freedom at the start.
+
+    Shapes: x `(*batch, D)` -> `(*batch)`, nats.
+
+    Raises:
+        ConfigError: if `features < 1` or `freedom` is not above 1/2.
+
+    Example:
+        >>> cauchy = StudentT(1, freedom=1.0)
+        >>> bool(torch.isclose(cauchy.log_prob(torch.zeros(1)), torch.tensor(-1.1447299)))
+        True
+    """
+
+    def __init__(self, features: int, *, freedom: float = 5.0) -> None:
+        super().__init__(Space((_check.at_least("StudentT", "features", features, 1),)))
+        above = _check.positive("StudentT", "freedom - 1/2", freedom - 0.5)
+        self.raw_freedom = nn.Parameter(torch.full((features,), above + math.log(-math.expm1(-above))))
+
+    @property
+    def freedom(self) -> Tensor:
+        """Degrees of freedom of each feature, `(D,)`."""
+        return 0.5 + F.softplus(self.raw_freedom)
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        x = _check.broadcast_event("StudentT.log_prob", x, self.space.shape, context, self.context_shape)
+        nu = self.freedom
+        constant = torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - 0.5 * (nu * math.pi).log()
+        return (constant - (nu + 1) / 2 * _log1p_square(x, nu)).sum(-1)
+
+    def sample_and_log_prob(
+        self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        nu = self.freedom
+        normal = _randn(self.batch_shape(shape, context) + self.space.shape, nu, generator)
+        gamma = torch._standard_gamma((nu / 2).expand(normal.shape), generator)
+        x = normal * (nu / (2 * gamma.clamp(min=torch.finfo(nu.dtype).tiny))).sqrt()
+        return x, self.log_prob(x)
+
+    def extra_repr(self) -> str:
+        return f"{self.space.shape[0]}"
+
+
+class Uniform(Distribution):
+    r"""Uniform on a box: $\log p(x) = -D \log(b - a)$ inside, minus infinity outside.
+
+    Use it as the base of flows that end in the unit cube, such as those built from distribution functions.
+
+    Args:
+        features: number of features D.
+        low: lower end $a$ of every feature.
+        high: upper end $b$.
+
+    Shapes: x `(*batch, D)` -> `(*batch)`, nats.
+
+    Raises:
+        ConfigError: if `features < 1` or not `low < high`.
+
+    Example:
+        >>> Uniform(2).log_prob(torch.tensor([[0.5, 0.5], [0.5, 2.0]])).tolist()
+        [0.0, -inf]
+    """
+
+    def __init__(self, features: int, *, low: float = 0.0, high: float = 1.0) -> None:
+        super().__init__(Space((_check.at_least("Uniform", "features", features, 1),), Interval(low, high)))
+        self.low = low
+        self.high = high
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        x = _check.broadcast_event("Uniform.log_prob", x, self.space.shape, context, self.context_shape)
+        outside = ((x < self.low) | (x > self.high)).any(-1)
+        flat = x.sum(-1) * 0 - x.shape[-1] * math.log(self.high - self.low)
+        return torch.where(outside, -torch.inf, flat)
+
+    def sample_and_log_prob(
+        self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        shape = self.batch_shape(shape, context) + self.space.shape
+        u = torch.rand(shape, generator=generator, dtype=self.anchor.dtype, device=self.anchor.device)
+        x = self.low + (self.high - self.low) * u
+        return x, self.log_prob(x)
+
+    def extra_repr(self) -> str:
+        return f"{self.space.shape[0]}, low={self.low}, high={self.high}"
+
+
+def _randn(shape: Sequence[int], like: Tensor, generator: Generator | None) -> Tensor:
+    return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=like.device)
+
+
+def _log1p_square(x: Tensor, nu: Tensor) -> Tensor:
+    """log(1 + x^2 / nu) without overflow of the square."""
+    a = x.abs() / nu.sqrt()
+    big = a > 1e3
+    small = torch.where(big, 0.0, a)
+    large = torch.where(big, a, 1.0)
+    return torch.where(big, 2 * large.log() + (1 / large).square(), small.square().log1p())

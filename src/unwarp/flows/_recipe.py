@@ -1,0 +1,123 @@
+"""Recipes: plain functions from JSON-able options to a flow; the options are the flow's saved form."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, Literal, ParamSpec, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from unwarp.distributions import Flow
+from unwarp.errors import RecipeError
+
+__all__ = ["build", "flow", "names", "recipe"]
+
+Features = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+Context = Annotated[int, Field(strict=True, ge=0, le=100_000)]
+Layers = Annotated[int, Field(strict=True, ge=1, le=256)]
+Bins = Annotated[int, Field(strict=True, ge=2, le=256)]
+Marginals = Annotated[int, Field(strict=True, ge=0, le=256)]
+Components = Annotated[int, Field(strict=True, ge=1, le=1024)]
+Hidden = Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=16_384)], ...], Field(min_length=1, max_length=16)]
+Bound = Annotated[float, Field(gt=0, le=1e3, allow_inf_nan=False)]
+End = Annotated[float, Field(allow_inf_nan=False)]
+OneSupport = Literal["real", "positive"] | tuple[Literal["interval"], End, End]
+Supports = OneSupport | Annotated[list[OneSupport], Field(max_length=100_000)]
+
+P = ParamSpec("P")
+_RECIPES: dict[str, Callable[..., Flow]] = {}
+_OPTIONS: dict[str, type[BaseModel]] = {}
+
+
+def recipe(function: Callable[P, Flow]) -> Callable[P, Flow]:
+    """Register a function as a recipe: its annotations bound its options, and its flows remember them in `spec`."""
+    name = function.__name__
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default)
+        for p in inspect.signature(function).parameters.values()
+    }
+    model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Flow:
+        try:
+            options = model.model_validate(signature.bind(*args, **kwargs).arguments)
+        except (ValidationError, TypeError) as error:
+            raise RecipeError(_say(name, error, model)) from None
+        values = {key: getattr(options, key) for key in model.model_fields}
+        made = function(**values)  # pyright: ignore[reportCallIssue]
+        spec: dict[str, Any] = options.model_dump(mode="json")
+        made.spec = {"recipe": name, "features": spec.pop("features"), "options": spec}
+        return made
+
+    _RECIPES[name] = checked
+    _OPTIONS[name] = model
+    return checked
+
+
+def names() -> list[str]:
+    """The recipes' names, sorted.
+
+    Example:
+        >>> "nsf" in names()
+        True
+    """
+    return sorted(_RECIPES)
+
+
+def flow(name: str, features: int, **options: Any) -> Flow:
+    """The flow that the recipe `name` makes for events of `features` entries.
+
+    Args:
+        name: one of `names()`.
+        features: number of features.
+        options: the recipe's options, such as `layers`, `hidden` or `context`.
+
+    Raises:
+        RecipeError: when there is no such recipe or option, or a value is out of range.
+
+    Example:
+        >>> flow("nsf", 2, layers=2).log_prob(torch.zeros(3, 2)).shape
+        torch.Size([3])
+    """
+    return _find(name)(features, **options)
+
+
+def build(spec: dict[str, Any]) -> Flow:
+    """The flow, with fresh parameters, that a `Flow.spec` describes.
+
+    Raises:
+        RecipeError: when the spec is not one that a recipe could have written.
+    """
+    extra = set(spec) ^ {"recipe", "features", "options"}
+    if extra or not isinstance(spec.get("options"), dict) or not isinstance(spec.get("recipe"), str):
+        raise RecipeError(
+            f"build: expected a spec with recipe, features and options; got keys {sorted(map(str, spec))}. Take it from Flow.spec."
+        )
+    if "features" in spec["options"]:
+        raise RecipeError("build: expected features beside the options; got it among them too. Take the spec from Flow.spec.")
+    return _find(spec["recipe"])(spec["features"], **spec["options"])
+
+
+def _find(name: str) -> Callable[..., Flow]:
+    if name in _RECIPES:
+        return _RECIPES[name]
+    close = difflib.get_close_matches(str(name), _RECIPES, 1)
+    hint = f'Did you mean "{close[0]}"? ' if close else ""
+    raise RecipeError(f'flow("{name}"): no such recipe. {hint}unwarp.flows.names() lists all.')
+
+
+def _say(name: str, error: ValidationError | TypeError, model: type[BaseModel]) -> str:
+    if isinstance(error, TypeError):
+        known = ", ".join(model.model_fields)
+        return f"{name}: expected options among {known}; got a call with {error}. Check the spelling."
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][:2])
+    got = repr(first["input"])
+    got = got if len(got) <= 60 else got[:57] + "..."
+    return f"{name}: expected option {where} to hold ({first['msg']}); got {got}. Change {where}."

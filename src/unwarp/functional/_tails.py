@@ -1,0 +1,70 @@
+"""Maps between heavy and light tails."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["lighten", "lighten_inverse"]
+
+_STEEPEST = 60.0  # log(1 + lam t^2) beyond which the map goes on as a straight line, so that nothing overflows
+
+
+def lighten(t: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Student-t to normal: $z = \operatorname{sign}(t) \sqrt{\log(1 + \lambda t^2)/\lambda}$ with $\lambda = 1/\nu \ge 0$.
+
+    Smooth, with slope 1 at 0 and the identity for $\lambda = 0$. A normal z has $p(t) \sim |t|^{-(\nu+1)}$ up to a root of a
+    logarithm. Where $\log(1 + \lambda t^2)$ passes 60 the map goes on as a straight line.
+
+    Shapes: t, lam `(...)` -> z and $\log dz/dt$, `(...)`.
+
+    Source: D. L. Wallace, *Bounds on normal approximations to Student's and the chi-square distributions*, 1959 (its leading
+    term).
+    """
+    lam = lam.clamp(min=0.0)
+    edge, slope, _ = _edge(lam)
+    a = t.abs()
+    inner = torch.minimum(a, edge)
+    w = lam * inner * inner
+    r = _log1p_ratio(w)
+    z = inner * r.sqrt() + (a - inner) * slope
+    ladj = torch.where(a < edge, -w.log1p() - 0.5 * r.log(), slope.log())
+    return z.copysign(t), ladj
+
+
+def lighten_inverse(z: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Normal to Student-t: $t = \operatorname{sign}(z) \sqrt{(e^{\lambda z^2} - 1)/\lambda}$, and $\log dt/dz$."""
+    lam = lam.clamp(min=0.0)
+    edge, slope, top = _edge(lam)
+    a = z.abs()
+    inner = torch.minimum(a, top)
+    v = lam * inner * inner
+    t = inner * _expm1_ratio(v).sqrt()
+    w = lam * t * t
+    ladj = torch.where(a < top, w.log1p() + 0.5 * _log1p_ratio(w).log(), -slope.log())
+    return (torch.minimum(t, edge) + (a - inner) / slope).copysign(z), ladj
+
+
+def _edge(lam: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the straight line begins: t, slope dz/dt there, and z."""
+    lam = lam.clamp(min=1e-12)
+    w = torch.full_like(lam, _STEEPEST).expm1()
+    edge = (w / lam).sqrt()
+    r = _STEEPEST / w
+    return edge, 1 / ((1 + w) * r**0.5), (_STEEPEST / lam).sqrt()
+
+
+def _log1p_ratio(w: Tensor) -> Tensor:
+    """log(1 + w) / w for w >= 0."""
+    small = w < 1e-3
+    safe = torch.where(small, 1.0, w)
+    series = 1 - w * (1 / 2 - w * (1 / 3 - w * (1 / 4 - w * (1 / 5 - w / 6))))
+    return torch.where(small, series, safe.log1p() / safe)
+
+
+def _expm1_ratio(v: Tensor) -> Tensor:
+    """(exp(v) - 1) / v for v >= 0."""
+    small = v < 1e-3
+    safe = torch.where(small, 1.0, v)
+    series = 1 + v * (1 / 2 + v * (1 / 6 + v * (1 / 24 + v * (1 / 120 + v / 720))))
+    return torch.where(small, series, safe.expm1() / safe)

@@ -1,0 +1,6 @@
+"""Networks that hand a transform its parameters."""
+
+from unwarp.networks._masked import MaskedMLP
+from unwarp.networks._mlp import MLP
+
+__all__ = ["MLP", "MaskedMLP"]

@@ -1,0 +1,58 @@
+"""The plain conditioner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from unwarp import _check
+from unwarp.networks._layers import squash, zeroed
+
+__all__ = ["MLP"]
+
+
+class MLP(nn.Module):
+    """Fully connected network of `(x, context)`, zero at the start.
+
+    Use it as the conditioner of a coupling. Inputs are squashed to [-10, 10]; the last layer starts at zero.
+
+    Args:
+        features: length of x; 0 makes the output depend on the context alone.
+        out: length of the output.
+        hidden: sizes of the hidden layers.
+        context: length of the context; 0 for none.
+
+    Shapes: x `(*batch, features)`, context `(*batch, context)` -> `(*batch, out)`; the batches broadcast.
+
+    Raises:
+        ConfigError: if a size is out of range.
+
+    Example:
+        >>> MLP(2, 5, hidden=(16,))(torch.ones(3, 2)).abs().max().item()
+        0.0
+    """
+
+    def __init__(self, features: int, out: int, *, hidden: Sequence[int] = (128, 128), context: int = 0) -> None:
+        super().__init__()
+        _check.at_least("MLP", "features", features, 0)
+        _check.at_least("MLP", "out", out, 1)
+        _check.at_least("MLP", "context", context, 0)
+        inputs = features + context
+        widths = (inputs, *_check.sizes("MLP", "hidden", hidden)) if inputs else (1,)
+        self.features = features
+        self.context = context
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.out = zeroed(nn.Linear(widths[-1], out))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        if not self.features and not self.context:
+            return self.out(x.new_ones(*x.shape[:-1], 1))
+        h = squash(x)
+        if context is not None and self.context:
+            batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
+            h = torch.cat([h.expand(*batch, -1), squash(context).expand(*batch, -1)], -1)
+        for layer in self.hidden:
+            h = layer(h).relu()
+        return self.out(h)

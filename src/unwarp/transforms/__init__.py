@@ -1,0 +1,23 @@
+"""Invertible maps on whole events."""
+
+from unwarp.transforms._autoregressive import Autoregressive
+from unwarp.transforms._base import Transform
+from unwarp.transforms._compose import Compose, Inverse
+from unwarp.transforms._coupling import Coupling
+from unwarp.transforms._elementwise import Elementwise, Unconstrain
+from unwarp.transforms._linear import LU, Permute
+from unwarp.transforms._normalize import ActNorm, Standardize
+
+__all__ = [
+    "LU",
+    "ActNorm",
+    "Autoregressive",
+    "Compose",
+    "Coupling",
+    "Elementwise",
+    "Inverse",
+    "Permute",
+    "Standardize",
+    "Transform",
+    "Unconstrain",
+]

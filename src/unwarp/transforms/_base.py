@@ -1,0 +1,62 @@
+"""What a map on whole events is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+from torch import Tensor, nn
+
+from unwarp._space import Space
+
+__all__ = ["Kind", "Transform"]
+
+Kind = Literal["exact", "estimate", "bound"]
+
+
+class Transform(nn.Module, ABC):
+    r"""An invertible map $z = f(x)$ from data to latent, with $\log|\det \partial z/\partial x|$.
+
+    A final subclass calls `super().__init__()`, sets `domain` and `codomain`, and writes `forward` and `inverse`; both return
+    the point and its ladj, computed together. It may override `encode`, `decode` where the ladj is dear, and `adapt`.
+
+    Shapes: x `(*batch, *domain.shape)`, z `(*batch, *codomain.shape)`, context `(*batch, *context_shape)`, ladj `(*batch)`
+    in nats, of the direction called.
+
+    Attributes:
+        domain: the space of x.
+        codomain: the space of z.
+        context_shape: event shape of the context; None when the map takes none.
+        kind: what ladj is: "exact", an unbiased "estimate", or a lower "bound".
+    """
+
+    domain: Space
+    codomain: Space
+    context_shape: tuple[int, ...] | None
+    kind: Kind
+
+    def __init__(self, domain: Space, codomain: Space | None = None, *, context: int = 0, kind: Kind = "exact") -> None:
+        super().__init__()
+        self.domain = domain
+        self.codomain = domain if codomain is None else codomain
+        self.context_shape = (context,) if context else None
+        self.kind = kind
+
+    @abstractmethod
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`z` and `log|det dz/dx|`."""
+
+    @abstractmethod
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`x` and `log|det dx/dz|`."""
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """`z` alone."""
+        return self.forward(x, context)[0]
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """`x` alone."""
+        return self.inverse(z, context)[0]
+
+    def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
+        """Set what should follow the data (means, scales, tails) from `x: (n, *event)` and `weight: (n,)`; here: nothing."""

@@ -1,0 +1,126 @@
+"""Chains of transforms, and a transform read backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from unwarp import _check
+from unwarp.errors import ConfigError, ContextError, SpaceError
+from unwarp.transforms._base import Kind, Transform
+
+__all__ = ["Compose", "Inverse"]
+
+
+class Compose(Transform):
+    r"""Maps one after another, in reading order: $z = f_n(\dots f_1(x))$, ladj the sum of theirs.
+
+    Neighbours are held to each other when it is built; nested chains are flattened.
+
+    Args:
+        parts: transforms, the one nearest to the data first.
+
+    Raises:
+        ConfigError: when there is no part.
+        SpaceError: when a part's codomain is not the next part's domain.
+        ContextError: when two parts want contexts of different shapes, or a call's context does not fit.
+        ShapeError: when a call's x does not fit.
+
+    Example:
+        >>> chain = Compose([Permute([1, 0]), Standardize(2)])
+        >>> z, ladj = chain(torch.zeros(5, 2))
+        >>> z.shape, ladj.shape
+        (torch.Size([5, 2]), torch.Size([5]))
+    """
+
+    def __init__(self, parts: Sequence[Transform]) -> None:
+        flat = [leaf for part in parts for leaf in (part.parts if isinstance(part, Compose) else [part])]
+        if not flat:
+            raise ConfigError("Compose: expected at least one transform; got none. Give a list of transforms.")
+        for i, (a, b) in enumerate(zip(flat, flat[1:], strict=False)):
+            if a.codomain != b.domain:
+                raise SpaceError(
+                    f"Compose: expected part {i + 1} to start where part {i} ends; got {type(a).__name__} -> {a.codomain} "
+                    f"and {type(b).__name__} <- {b.domain}. Put a map between them."
+                )
+        super().__init__(flat[0].domain, flat[-1].codomain, kind=weakest([part.kind for part in flat]))
+        self.context_shape = joint_context([part.context_shape for part in flat])
+        self.parts: Sequence[Transform] = nn.ModuleList(flat)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x = _check.broadcast_event("Compose.forward", x, self.domain.shape, context, self.context_shape)
+        total = 0.0
+        for part in self.parts:
+            x, ladj = part.forward(x, context)
+            total = total + ladj
+        return x, torch.as_tensor(total)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z = _check.broadcast_event("Compose.inverse", z, self.codomain.shape, context, self.context_shape)
+        total = 0.0
+        for part in reversed(self.parts):
+            z, ladj = part.inverse(z, context)
+            total = total + ladj
+        return z, torch.as_tensor(total)
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        x = _check.broadcast_event("Compose.encode", x, self.domain.shape, context, self.context_shape)
+        for part in self.parts:
+            x = part.encode(x, context)
+        return x
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        z = _check.broadcast_event("Compose.decode", z, self.codomain.shape, context, self.context_shape)
+        for part in reversed(self.parts):
+            z = part.decode(z, context)
+        return z
+
+    def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
+        for part in self.parts:
+            part.adapt(x, context, weight)
+            with torch.no_grad():
+                x = part.encode(x, context)
+
+
+class Inverse(Transform):
+    """A transform with its two directions exchanged: `Inverse(f).forward` is `f.inverse`.
+
+    Use it where the slow direction of a map should be sampling rather than density: IAF is `Inverse` of MAF's layer.
+
+    Args:
+        transform: the map to read backwards.
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__(transform.codomain, transform.domain, kind=transform.kind)
+        self.context_shape = transform.context_shape
+        self.transform = transform
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.transform.inverse(x, context)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.transform.forward(z, context)
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.transform.decode(x, context)
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.transform.encode(z, context)
+
+
+def weakest(kinds: Sequence[Kind]) -> Kind:
+    """What a sum of ladjs is: a bound if any is one, else an estimate if any is one."""
+    return "bound" if "bound" in kinds else "estimate" if "estimate" in kinds else "exact"
+
+
+def joint_context(shapes: Sequence[tuple[int, ...] | None]) -> tuple[int, ...] | None:
+    """The one context shape that all parts share; None when no part takes a context."""
+    wanted = {shape for shape in shapes if shape is not None}
+    if len(wanted) > 1:
+        raise ContextError(
+            f"Compose: expected one context shape among the parts; got {sorted(wanted)}. Build the parts with the same context."
+        )
+    return wanted.pop() if wanted else None

@@ -1,0 +1,126 @@
+"""One scalar map on every feature, with parameters of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unwarp import _check
+from unwarp._space import POSITIVE, REAL, Interval, Space, Support
+from unwarp.errors import SpaceError
+from unwarp.transforms._base import Transform
+from unwarp.univariates import Exp, Sigmoid, Univariate
+
+__all__ = ["Elementwise", "Unconstrain"]
+
+
+class Elementwise(Transform):
+    r"""$z_i = f(x_i; \theta_i)$ with learned parameters for each feature; $\text{ladj} = \sum_i \log f'(x_i; \theta_i)$.
+
+    Use it to shape marginals, such as heavy tails at the data's side of a flow. `adapt` starts from the map's own guess.
+
+    Args:
+        features: number of features.
+        univariate: the scalar map.
+
+    Shapes: x, z `(*batch, features)`; ladj `(*batch)`, nats.
+
+    Raises:
+        ConfigError: if `features < 1`.
+
+    Example:
+        >>> z, ladj = Elementwise(3, HeavyTail())(torch.ones(2, 3))
+        >>> z.shape, ladj.shape
+        (torch.Size([2, 3]), torch.Size([2]))
+    """
+
+    def __init__(self, features: int, univariate: Univariate) -> None:
+        shape = (_check.at_least("Elementwise", "features", features, 1),)
+        super().__init__(Space(shape, univariate.domain), Space(shape, univariate.codomain))
+        self.univariate = univariate
+        params = torch.zeros(features, univariate.n_params)
+        if univariate.n_params:
+            self.params = nn.Parameter(params)
+        else:
+            self.register_buffer("params", params, persistent=False)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, ladj = self.univariate.forward(x, self.params)
+        return z, ladj.sum(-1)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, ladj = self.univariate.inverse(z, self.params)
+        return x, ladj.sum(-1)
+
+    def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
+        with torch.no_grad():
+            self.params.copy_(self.univariate.guess(x, weight))
+
+    def extra_repr(self) -> str:
+        return f"{self.domain.shape[0]}, {self.univariate}"
+
+
+class Unconstrain(Transform):
+    r"""From each feature's own support to the real line: $\log x$ for positive features, the logit for intervals.
+
+    Use it as a flow's first part where features are positive or bounded; the density is then 0 outside by construction.
+
+    Args:
+        space: the data's space, one support for each feature.
+
+    Shapes: x, z `(*batch, features)`; ladj `(*batch)`, nats.
+
+    Raises:
+        SpaceError: when a support has no map to the real line here, or the event is not a vector.
+
+    Example:
+        >>> z, _ = Unconstrain(Space((2,), (POSITIVE, REAL)))(torch.tensor([[1.0, 5.0]]))
+        >>> z.tolist()
+        [[0.0, 5.0]]
+    """
+
+    def __init__(self, space: Space) -> None:
+        if len(space.shape) != 1:
+            raise SpaceError(f"Unconstrain: expected a space of vectors; got shape {space.shape}. Flatten the events first.")
+        super().__init__(space, Space(space.shape))
+        groups: dict[Support, list[int]] = {}
+        for i, support in enumerate(space.supports):
+            groups.setdefault(support, []).append(i)
+        self._maps = tuple(_onto(support) for support in groups)
+        self._sizes = tuple(len(group) for group in groups.values())
+        order = torch.tensor([i for group in groups.values() for i in group])
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("back", order.argsort(), persistent=False)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._by_group(x, forward=True)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._by_group(z, forward=False)
+
+    def _by_group(self, x: Tensor, *, forward: bool) -> tuple[Tensor, Tensor]:
+        points: list[Tensor] = []
+        total = x.new_zeros(x.shape[:-1])
+        for part, univariate in zip(x[..., self.order].split(self._sizes, -1), self._maps, strict=True):
+            if univariate is None:
+                points.append(part)
+                continue
+            apply = univariate.inverse if forward else univariate.forward
+            y, ladj = apply(part, x.new_zeros(0))
+            points.append(y)
+            total = total + ladj.sum(-1)
+        return torch.cat(points, -1)[..., self.back], total
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(repr, self.domain.supports[:8])) + (", ..." if len(self.domain.supports) > 8 else "")
+
+
+def _onto(support: Support) -> Univariate | None:
+    """The map from the real line onto `support`; None where it is the real line."""
+    if isinstance(support, Interval):
+        return Sigmoid(support)
+    if support == POSITIVE:
+        return Exp()
+    if support == REAL:
+        return None
+    raise SpaceError(f"Unconstrain: expected REAL, POSITIVE or an Interval; got {support!r}. Encode this feature yourself.")

@@ -1,0 +1,131 @@
+"""Scales and shifts that follow the data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unwarp import _check
+from unwarp._space import Space
+from unwarp.transforms._base import Transform
+
+__all__ = ["ActNorm", "Standardize"]
+
+
+class Standardize(Transform):
+    r"""$z = (x - m)/s$ with fixed centre and scale; $\text{ladj} = -\sum_i \log s_i$.
+
+    Use it as the first layer on tables: splines then see their box filled, and densities stay in the data's units. The identity
+    until `adapt` sets m and s from data: mean and standard deviation, or median and scaled interquartile range for a feature
+    whose tails make the standard deviation meaningless.
+
+    Args:
+        features: number of features D.
+
+    Shapes: x, z `(*batch, D)`; ladj `(*batch)`, nats.
+
+    Raises:
+        ConfigError: if `features < 1`.
+
+    Example:
+        >>> layer = Standardize(1)
+        >>> layer.adapt(torch.tensor([[1.0], [3.0]]))
+        >>> layer.encode(torch.tensor([[1.0], [3.0]])).flatten().tolist()
+        [-1.0, 1.0]
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(Space((_check.at_least("Standardize", "features", features, 1),)))
+        self.register_buffer("center", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (x - self.center) / self.scale, -self.scale.log().sum().expand(x.shape[:-1])
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z * self.scale + self.center, self.scale.log().sum().expand(z.shape[:-1])
+
+    def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
+        with torch.no_grad():
+            center, scale = _center_and_scale(x.double(), None if weight is None else weight.double())
+            self.center.copy_(center)
+            self.scale.copy_(scale)
+
+    def extra_repr(self) -> str:
+        return f"{self.domain.shape[0]}"
+
+
+class ActNorm(Transform):
+    r"""$z = x e^s + t$ with learned scale and shift for each feature; $\text{ladj} = \sum_i s_i$.
+
+    Use it inside deep stacks to keep activations in a spline's box. `adapt` starts it so that z has mean 0 and variance 1.
+
+    Args:
+        features: number of features D.
+
+    Shapes: x, z `(*batch, D)`; ladj `(*batch)`, nats.
+
+    Raises:
+        ConfigError: if `features < 1`.
+
+    Source: Kingma and Dhariwal, *Glow*, 2018, arXiv:1807.03039, section 3.1. Differs: the start is set by `adapt`, not by the first
+    batch that happens to pass.
+
+    Example:
+        >>> layer = ActNorm(1)
+        >>> layer.adapt(torch.tensor([[1.0], [3.0]]))
+        >>> bool(torch.allclose(layer.encode(torch.tensor([[1.0], [3.0]])), torch.tensor([[-1.0], [1.0]])))
+        True
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(Space((_check.at_least("ActNorm", "features", features, 1),)))
+        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.shift = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x * self.log_scale.exp() + self.shift, self.log_scale.sum().expand(x.shape[:-1])
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (z - self.shift) * (-self.log_scale).exp(), -self.log_scale.sum().expand(z.shape[:-1])
+
+    def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
+        with torch.no_grad():
+            center, scale = _mean_and_deviation(x.double(), _shares(x, weight))
+            self.log_scale.copy_(-scale.log())
+            self.shift.copy_(-center / scale)
+
+    def extra_repr(self) -> str:
+        return f"{self.domain.shape[0]}"
+
+
+def _shares(x: Tensor, weight: Tensor | None) -> Tensor:
+    w = torch.ones(x.shape[0], dtype=torch.float64, device=x.device) if weight is None else weight.double()
+    return w / w.sum()
+
+
+def _mean_and_deviation(x: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean and standard deviation of each column; 1 where a column is constant."""
+    mean = share @ x
+    deviation = (share @ (x - mean).square()).sqrt()
+    still = deviation <= 1e-12 * mean.abs().clamp(min=1e-300)
+    return mean, torch.where(still | ~deviation.isfinite(), 1.0, deviation)
+
+
+def _center_and_scale(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, but median and interquartile range / 1.349 where the deviation is over 3 times that."""
+    share = _shares(x, weight)
+    mean, deviation = _mean_and_deviation(x, share)
+    order = x.argsort(0)
+    value = x.gather(0, order)
+    mass = share[order].cumsum(0)
+    low, median, high = (_quantile(value, mass, q) for q in (0.25, 0.5, 0.75))
+    spread = (high - low) / 1.349
+    robust = (spread > 0) & (deviation > 3 * spread)
+    return torch.where(robust, median, mean), torch.where(robust, spread, deviation)
+
+
+def _quantile(value: Tensor, mass: Tensor, q: float) -> Tensor:
+    """The smallest value of each column at which the sorted cumulative mass reaches q."""
+    at = (mass < q - 1e-9).sum(0, keepdim=True).clamp(max=value.shape[0] - 1)
+    return value.gather(0, at).squeeze(0)

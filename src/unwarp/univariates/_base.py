@@ -1,0 +1,50 @@
+"""What a scalar map is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from unwarp._space import Support
+
+__all__ = ["Univariate"]
+
+
+class Univariate(ABC):
+    r"""A monotone scalar map $y = f(x; \theta)$ whose parameters are handed in.
+
+    Final subclasses are frozen dataclasses over `unwarp.functional`: hashable, without tensors inside. Where
+    `domain == codomain`, parameters of zero give the identity, so a zero-initialised network starts as the identity flow.
+
+    Shapes: x, y and ladj `(...)`; params `(..., n_params)`. ladj is $\log|df/dx|$ of the direction called, in nats.
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def n_params(self) -> int:
+        """How many unconstrained parameters one scalar takes; 0 for a fixed map."""
+
+    @property
+    @abstractmethod
+    def domain(self) -> Support:
+        """Where x lives."""
+
+    @property
+    @abstractmethod
+    def codomain(self) -> Support:
+        """Where y lives."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """`y = f(x)` and `log|dy/dx|`."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """`x = f^-1(y)` and `log|dx/dy|`."""
+
+    def guess(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Parameters to start from for data `x: (n, features)` with `weight: (n,)`; `(features, n_params)`; here: zeros."""
+        return x.new_zeros(x.shape[-1], self.n_params)
