@@ -1,0 +1,144 @@
+"""Tables in and out: CSV and Parquet by pyarrow, every failure a one-line `DataError`."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from unwarp._files import write_atomically
+from unwarp.data._choose import cap, choose, drop, most_columns, numbers, numeric, type_words
+from unwarp.data._csv import read_csv
+from unwarp.data._values import quote
+from unwarp.errors import DataError
+
+_SEPARATED = {".csv": None, ".txt": None, ".tsv": "\t"}
+_SQUEEZED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_PARQUET = (".parquet", ".pq")
+
+
+def read_table(
+    path: str | os.PathLike[str], *, ignore: Iterable[str] = (), columns: Sequence[str] | None = None
+) -> pa.Table:
+    r"""Read the numeric columns of a CSV or Parquet file, or say in one line why that is impossible.
+
+    When to use it: for everything that comes from a file. The table that it returns holds finite numbers only: integers
+    as int64, everything else as float64, true and false as 1 and 0.
+
+    A CSV file is UTF-8 (a byte-order mark is accepted), has a first line of column names, and is separated by commas,
+    semicolons or tabs (whichever the first line holds most of). Columns without a name are called ``Unnamed: 0``
+    and so on.
+
+    Args:
+        path: Where the file lies. The suffix says what it is.
+        ignore: Columns to leave out, by name.
+        columns: The columns to return, in this order, whatever else the file holds; all by default.
+
+    Returns:
+        A `pyarrow.Table` of int64 and float64 columns without missing values.
+
+    Raises:
+        DataError: When the file cannot be read, is empty, too large once decoded, ragged or not UTF-8, when names are
+            missing or repeated, or when a column that is asked for holds text, missing values, infinities or
+            magnitudes above 1e150. The message names the column, the line (CSV, counted from 1) or row (Parquet),
+            and what to do.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "trees.csv"
+        >>> _ = path.write_text("height,kind,rings\n12.5,oak,80\n9.25,elm,31\n")
+        >>> read_table(path, ignore=["kind"]).to_pydict()
+        {'height': [12.5, 9.25], 'rings': [80, 31]}
+    """
+    path, ignored = Path(path), tuple(ignore)
+    kind, squeezed = path.suffix.lower(), None
+    if kind in _SQUEEZED:
+        kind, squeezed = Path(path.stem).suffix.lower(), _SQUEEZED[kind]
+    if kind not in _SEPARATED and (kind not in _PARQUET or squeezed is not None):
+        raise DataError(
+            f"{path.name}: expected a name that ends in .csv, .tsv, .txt (also with .gz, .bz2, .zst), .parquet or .pq; "
+            f"got {quote(path.suffix)}. Rename or convert the file."
+        )
+    with _readable(path):
+        if kind in _PARQUET:
+            return _read_parquet(path, ignored, columns)
+        return read_csv(path, squeezed, _SEPARATED[kind], ignored, columns)
+
+
+def write_table(path: str | os.PathLike[str], table: pa.Table) -> None:
+    """Write a table as CSV, TSV or Parquet (by the suffix) so that the path holds the old file or the whole new one.
+
+    The rows go to a temporary file in the same folder, which is synced to the disk and then renamed.
+
+    Args:
+        path: Where to write; its folder must exist.
+        table: The rows.
+
+    Raises:
+        DataError: When the suffix is unknown or the file cannot be written; nothing is left behind then.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "rows.csv"
+        >>> write_table(path, pa.table({"a": [1, 2], "b": [0.5, 1.5]}))
+        >>> read_table(path).to_pydict()
+        {'a': [1, 2], 'b': [0.5, 1.5]}
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".tsv", *_PARQUET):
+        raise DataError(
+            f"{path.name}: expected a name that ends in .csv, .tsv, .parquet or .pq; got {quote(path.suffix)}. "
+            "Choose another name."
+        )
+    try:
+        sink = pa.BufferOutputStream()
+        if kind in _PARQUET:
+            pyarrow.parquet.write_table(table, sink)
+        else:
+            pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(delimiter="\t" if kind == ".tsv" else ","))
+        write_atomically(path, [memoryview(sink.getvalue())])
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: expected a place to write to; got {_why(error)}. Choose another path.") from error
+
+
+def _why(error: BaseException) -> str:
+    """The first line of what the system said, without the path that the message already names."""
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (words.splitlines() or [type(error).__name__])[0][:200].rstrip(".").lower()
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what the system and pyarrow raise about a whole file into one line."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: expected a file; got nothing at that path. Check its spelling.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: expected a file; got a folder. Name one table in it.") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: expected a file that may be read; got no permission. Change its mode.") from error
+    except (OSError, pa.ArrowException, MemoryError) as error:
+        raise DataError(f"{path.name}: expected a table; got {_why(error)}. Check how the file was written.") from error
+
+
+def _read_parquet(path: Path, ignore: tuple[str, ...], columns: Sequence[str] | None) -> pa.Table:
+    """The chosen numeric columns of a Parquet file, measured by its metadata before anything is decoded."""
+    with path.open("rb") as source, pyarrow.parquet.ParquetFile(source) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        header = list(schema.names)
+        most_columns(path.name, len(header))
+        names = [header[place] for place in choose(path.name, header, ignore, columns)]
+        wrong = [name for name in names if not numeric(schema.field(name).type)]
+        if wrong:
+            got = type_words(schema.field(wrong[0]).type)
+            raise DataError(f"{path.name}: expected numbers in column {quote(wrong[0])}; got {got}. {drop(wrong)}")
+        cap(path.name, rows * len(names) * 8)
+        if not rows:
+            raise DataError(f"{path.name}: expected rows; got a table without any. Check how the file was written.")
+        table = file.read(columns=names).select(names)
+    return numbers(path.name, table, lambda row: f"row {row + 1}")
