@@ -1,10 +1,12 @@
-"""What all networks share: bounded inputs and zero-initialised outputs."""
+"""What all networks share: bounded inputs, and layers whose weights are measured in units of their fan-in."""
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["squash", "zeroed"]
+__all__ = ["Dense", "squash"]
 
 _REACH = 10.0
 
@@ -17,8 +19,44 @@ def squash(x: Tensor) -> Tensor:
     return x * (1 + (x / _REACH).square()).rsqrt()
 
 
-def zeroed(layer: nn.Linear) -> nn.Linear:
-    """The layer with weights and biases of zero, so that the flow it conditions starts as the identity."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
+class Dense(nn.Module):
+    r"""$y = (W \odot S)\,x + b$ with $S_{ij} = m_{ij} / \sqrt{\sum_k m_{ik}}$ for a mask m (all ones without one).
+
+    Weights are of order 1 whatever the width, so that one learning rate suits every width, and noise on the weights changes the
+    output by its own size, not by the width's root times it.
+
+    Args:
+        inputs: length of x.
+        outputs: length of y.
+        mask: `(outputs, inputs)`, which weights exist.
+        zero: start at zero, weights and biases.
+        bias: add b.
+
+    Source: the scaling of Jacot, Gabriel and Hongler, *Neural Tangent Kernel*, 2018, arXiv:1806.07572, section 2.
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self, inputs: int, outputs: int, *, mask: Tensor | None = None, zero: bool = False, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs) if zero else torch.rand(outputs, inputs) * 2 - 1)
+        start = torch.zeros(outputs) if zero else (torch.rand(outputs) * 2 - 1) / max(1, inputs) ** 0.5
+        self.bias = nn.Parameter(start) if bias else None
+        scale = torch.tensor(max(1, inputs) ** -0.5)
+        if mask is not None:
+            scale = mask / mask.sum(-1, keepdim=True).clamp(min=1).sqrt()
+        self.register_buffer("scale", scale, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.scale, self.bias)
+
+    def part(self, x: Tensor, rows: slice) -> Tensor:
+        """The outputs `rows`, from the first inputs only: those that `x: (*batch, k)` holds."""
+        scale = self.scale[rows, : x.shape[-1]] if self.scale.dim() else self.scale
+        return F.linear(x, self.weight[rows, : x.shape[-1]] * scale, None if self.bias is None else self.bias[rows])
+
+    def extra_repr(self) -> str:
+        outputs, inputs = self.weight.shape
+        return f"{inputs} -> {outputs}"

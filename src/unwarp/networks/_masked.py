@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unwarp import _check
-from unwarp.networks._layers import squash, zeroed
+from unwarp.networks._layers import Dense, squash
 
 __all__ = ["MaskedMLP"]
 
@@ -59,21 +58,17 @@ class MaskedMLP(nn.Module):
         degrees = [torch.arange(1, features + 1)]
         degrees += [_degrees(size, lowest, features - 1) for size in _check.sizes("MaskedMLP", "hidden", hidden)]
         outputs = torch.arange(features).repeat_interleave(params)
-        self.hidden = nn.ModuleList(nn.Linear(len(a), len(b)) for a, b in zip(degrees, degrees[1:], strict=False))
-        self.out = zeroed(nn.Linear(len(degrees[-1]), len(outputs)))
-        self.of_context = nn.Linear(context, len(degrees[1] if hidden else outputs), bias=False) if context else None
-        for i, (a, b) in enumerate(zip(degrees, [*degrees[1:], outputs], strict=True)):
-            self.register_buffer(f"mask{i}", b.unsqueeze(-1) >= a, persistent=False)
+        masks = [b.unsqueeze(-1) >= a for a, b in zip(degrees, [*degrees[1:], outputs], strict=True)]
+        self.hidden = nn.ModuleList(Dense(len(m[0]), len(m), mask=m) for m in masks[:-1])
+        self.out = Dense(len(masks[-1][0]), len(masks[-1]), mask=masks[-1], zero=True)
+        self.of_context = Dense(context, len(masks[0]), bias=False, zero=not hidden) if context else None
         self._ends = tuple(_ends(size, lowest, features - 1, features) for size in hidden)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        h = squash(x)
-        offset = self._offset(context)
-        for i, layer in enumerate(self.hidden):
-            h = (F.linear(h, layer.weight * self._mask(i), layer.bias) + offset).relu()
-            offset = 0.0
-        h = F.linear(h, self.out.weight * self._mask(len(self.hidden)), self.out.bias) + offset
-        return h.unflatten(-1, (self.features, self.params))
+        h, offset = squash(x), self._offset(context)
+        for layer in self.hidden:
+            h, offset = (layer(h) + offset).relu(), 0.0
+        return (self.out(h) + offset).unflatten(-1, (self.features, self.params))
 
     def begin(self, x: Tensor, context: Tensor | None = None) -> _State:
         """The state before any input is known; `x: (*batch, features)` only tells batch, dtype and device."""
@@ -85,9 +80,8 @@ class MaskedMLP(nn.Module):
     def emit(self, state: _State, i: int) -> Tensor:
         """The i-th feature's outputs, `(*batch, params)`, once inputs 0 to i - 1 are known."""
         rows = slice(i * self.params, (i + 1) * self.params)
-        h = state.layers[-1]
         offset = 0.0 if self.hidden else _columns(state.offset, rows)
-        return F.linear(h, self.out.weight[rows, : h.shape[-1]], self.out.bias[rows]) + offset
+        return self.out.part(state.layers[-1], rows) + offset
 
     def advance(self, state: _State, x: Tensor, i: int) -> _State:
         """The state once input i, `x: (*batch)`, is known too."""
@@ -98,23 +92,19 @@ class MaskedMLP(nn.Module):
         """Compute the hidden units of this degree."""
         layers = [state.layers[0]]
         offset = state.offset
-        for i, layer in enumerate(self.hidden):
+        for i, layer in enumerate(cast("list[Dense]", self.hidden)):
             below, done = layers[-1], state.layers[i + 1]
             rows = slice(done.shape[-1], self._ends[i][degree])
             if rows.start == rows.stop:
                 layers.append(done)
             else:
-                new = F.linear(below, layer.weight[rows, : below.shape[-1]], layer.bias[rows])
-                layers.append(torch.cat([done, (new + _columns(offset, rows)).relu()], -1))
+                new = (layer.part(below, rows) + _columns(offset, rows)).relu()
+                layers.append(torch.cat([done.expand(*new.shape[:-1], -1), new], -1))
             offset = below.new_zeros(())
         return _State(tuple(layers), state.offset)
 
     def _offset(self, context: Tensor | None) -> Tensor | float:
         return 0.0 if self.of_context is None or context is None else self.of_context(squash(context))
-
-    def _mask(self, i: int) -> Tensor:
-        return self.get_buffer(f"mask{i}")
-
 
 def _degrees(size: int, low: int, high: int) -> Tensor:
     """`size` whole numbers evenly spaced from low to high, sorted."""

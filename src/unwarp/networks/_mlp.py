@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp import _check
-from unwarp.networks._layers import squash, zeroed
+from unwarp.networks._layers import Dense, squash
 
 __all__ = ["MLP"]
 
@@ -43,8 +43,8 @@ class MLP(nn.Module):
         widths = (inputs, *_check.sizes("MLP", "hidden", hidden)) if inputs else (1,)
         self.features = features
         self.context = context
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.out = zeroed(nn.Linear(widths[-1], out))
+        self.hidden = nn.ModuleList(Dense(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.out = Dense(widths[-1], out, zero=True)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if not self.features and not self.context:
