@@ -30,7 +30,9 @@ def as_names(columns: Sequence[str] | None, width: int) -> list[str]:
     names = [f"x{j + 1}" for j in range(width)] if columns is None else [str(name) for name in columns]
     if len(names) != width:
         raise ShapeError(f"plots: expected {width} column names; got {len(names)}. Give one a column.")
-    return [name if len(name) <= 28 else name[:27] + "…" for name in names]
+    names = [" ".join(name.split()) for name in names]
+    names = [name if len(name) <= 28 else name[:27] + "…" for name in names]
+    return [name.replace("$", r"\$") for name in names]  # a name is no formula
 
 
 def make_axes(axes: ArrayLike | None, count: int, *, across: int, size: tuple[float, float]) -> NDArray[Any]:

@@ -24,7 +24,7 @@ def latent(
     Args:
         z: the latents of the data, (n, features).
         base: draws from the flow's base, (m, features); the standard normal by default.
-        columns: names of the latents, ``z1, z2, ...`` by default.
+        columns: names to write above the pictures, ``z1, z2, ...`` by default.
         axes: where to draw, one a latent; a new figure by default.
 
     Returns:
@@ -32,7 +32,7 @@ def latent(
     """
     z = as_rows("z", z)
     names = [f"z{j + 1}" for j in range(z.shape[1])] if columns is None else list(columns)
-    grid = make_axes(axes, z.shape[1], across=4, size=(2.3, 2.1))
+    grid = make_axes(axes, z.shape[1], across=4, size=(2.6, 2.1))
     share = (np.arange(200) + 0.5) / 200
     normal = normal_quantile(share)
     reference = None if base is None else np.quantile(as_rows("base", base), share, axis=0)
@@ -44,7 +44,9 @@ def latent(
         ax.fill_between(x, *slack, color=MUTED, alpha=0.25, linewidth=0)
         ax.plot(x, x, color=MUTED, linewidth=0.8)
         ax.plot(x, np.quantile(z[:, j], share), ".", color=DATA, markersize=2.5)
-        ax.set(xlabel="normal quantile" if base is None else "quantile of the base", ylabel=f"quantile of {name}")
+        ax.set_title(name, size=8.5, color=INK)
+        lowest = j + 4 >= len(names)
+        ax.set(xlabel=("normal" if base is None else "base") if lowest else "", ylabel="data" if j % 4 == 0 else "")
     return grid
 
 
