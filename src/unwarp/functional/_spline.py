@@ -11,6 +11,8 @@ from torch import Tensor
 
 __all__ = ["rational_quadratic", "rational_quadratic_inverse"]
 
+_LARGEST = 20.0  # raw widths and heights beyond +-20 change no bin that the floor does not hold already
+
 
 class _Bin(NamedTuple):
     """The bin that a point falls into: lower left corner, width, height and the slopes at both ends."""
@@ -83,16 +85,20 @@ def _evaluate(xi: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:
 
 
 def _locate(v: Tensor, params: Tensor, side: int, bound: float, min_bin: float, min_slope: float) -> _Bin:
-    """The bin of each point: `side` 0 searches the x knots, 1 the y knots. Only the two slopes at its ends are computed."""
+    """The bin of each point: `side` 0 searches the x knots, 1 the y knots. Only what this bin needs is computed after that."""
     bins = (params.shape[-1] + 1) // 3
-    share = params[..., : 2 * bins].unflatten(-1, (2, bins)).softmax(-1)
-    size = 2 * bound * (min_bin + (1 - min_bin * bins) * share)
-    left = F.pad(size[..., :-1].cumsum(-1), (1, 0)) - bound
-    k = (v.unsqueeze(-1) >= left[..., side, 1:]).sum(-1, keepdim=True)
+    mass = params[..., : 2 * bins].unflatten(-1, (2, bins)).clamp(-_LARGEST, _LARGEST).exp()
+    upto = mass.cumsum(-1)
+    rate = (1 - min_bin * bins) / upto[..., -1]
+    floor = min_bin * torch.arange(1, bins, dtype=v.dtype, device=v.device)
+    knots = upto[..., side, :-1].detach() * rate[..., side, None].detach() + floor
+    k = ((v.unsqueeze(-1) + bound) / (2 * bound) >= knots).sum(-1, keepdim=True)
     batch = k.shape[:-1]
     both = k.unsqueeze(-2).expand(*batch, 2, 1)
-    corner = left.expand(*batch, 2, bins).gather(-1, both).squeeze(-1)
-    extent = size.expand(*batch, 2, bins).gather(-1, both).squeeze(-1)
+    own = mass.expand(*batch, 2, bins).gather(-1, both).squeeze(-1)
+    before = upto.expand(*batch, 2, bins).gather(-1, both).squeeze(-1) - own
+    corner = 2 * bound * (min_bin * k + rate * before) - bound
+    extent = 2 * bound * (min_bin + rate * own)
     raw = F.pad(params[..., 2 * bins :], (1, 1)).expand(*batch, bins + 1).gather(-1, torch.cat([k, k + 1], -1))
     d0, d1 = (min_slope + F.softplus(raw + math.log(math.expm1(1 - min_slope)))).unbind(-1)
     (x, y), (w, h) = corner.unbind(-1), extent.unbind(-1)

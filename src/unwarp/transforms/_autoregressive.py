@@ -91,12 +91,12 @@ class Autoregressive(Transform):
             )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = x if self._in_order else x[..., self.order]
+        x = x if self._in_order else x.index_select(-1, self.order)
         z, ladj = self.univariate.forward(x, self._causal(x, context))
-        return z if self._in_order else z[..., self.back], ladj.sum(-1)
+        return z if self._in_order else z.index_select(-1, self.back), ladj.sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z = z if self._in_order else z[..., self.order]
+        z = z if self._in_order else z.index_select(-1, self.order)
         state = self._causal.begin(z, context)
         points: list[Tensor] = []
         total = z.new_zeros(())
@@ -106,7 +106,7 @@ class Autoregressive(Transform):
             points.append(x_i)
             total = total + ladj
         x = torch.stack(torch.broadcast_tensors(*points), -1)
-        return x if self._in_order else x[..., self.back], total
+        return x if self._in_order else x.index_select(-1, self.back), total
 
     @property
     def _causal(self) -> CausalNet:

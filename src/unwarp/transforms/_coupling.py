@@ -75,12 +75,12 @@ class Coupling(Transform):
         self._hold_net_to(len(kept), len(moved), context)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kept, moved = x[..., self.kept], x[..., self.moved]
+        kept, moved = x.index_select(-1, self.kept), x.index_select(-1, self.moved)
         moved, ladj = self.univariate.forward(moved, self._params(kept, context))
         return self._join(kept, moved), ladj.sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kept, moved = z[..., self.kept], z[..., self.moved]
+        kept, moved = z.index_select(-1, self.kept), z.index_select(-1, self.moved)
         moved, ladj = self.univariate.inverse(moved, self._params(kept, context))
         return self._join(kept, moved), ladj.sum(-1)
 
@@ -88,7 +88,7 @@ class Coupling(Transform):
         return self.net(kept, context).unflatten(-1, (self.moved.shape[0], self.univariate.n_params))
 
     def _join(self, kept: Tensor, moved: Tensor) -> Tensor:
-        return torch.cat([kept.expand(*moved.shape[:-1], -1), moved], -1)[..., self.order]
+        return torch.cat([kept.expand(*moved.shape[:-1], -1), moved], -1).index_select(-1, self.order)
 
     def _hold_net_to(self, kept: int, moved: int, context: int) -> None:
         want = moved * self.univariate.n_params

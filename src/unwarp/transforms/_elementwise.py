@@ -101,7 +101,7 @@ class Unconstrain(Transform):
     def _by_group(self, x: Tensor, *, forward: bool) -> tuple[Tensor, Tensor]:
         points: list[Tensor] = []
         total = x.new_zeros(x.shape[:-1])
-        for part, univariate in zip(x[..., self.order].split(self._sizes, -1), self._maps, strict=True):
+        for part, univariate in zip(x.index_select(-1, self.order).split(self._sizes, -1), self._maps, strict=True):
             if univariate is None:
                 points.append(part)
                 continue
@@ -109,7 +109,7 @@ class Unconstrain(Transform):
             y, ladj = apply(part, x.new_zeros(0))
             points.append(y)
             total = total + ladj.sum(-1)
-        return torch.cat(points, -1)[..., self.back], total
+        return torch.cat(points, -1).index_select(-1, self.back), total
 
     def extra_repr(self) -> str:
         return ", ".join(map(repr, self.domain.supports[:8])) + (", ..." if len(self.domain.supports) > 8 else "")

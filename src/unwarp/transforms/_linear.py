@@ -91,10 +91,10 @@ class Permute(Transform):
         self.register_buffer("back", index.argsort(), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x[..., self.order], x.new_zeros(x.shape[:-1])
+        return x.index_select(-1, self.order), x.new_zeros(x.shape[:-1])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z[..., self.back], z.new_zeros(z.shape[:-1])
+        return z.index_select(-1, self.back), z.new_zeros(z.shape[:-1])
 
     def extra_repr(self) -> str:
         order = self.order.tolist()
