@@ -1,0 +1,35 @@
+"""unwarp: probability distributions with normalizing flows.
+
+A flow is a chain of invertible maps `z = f(x)` from data to a simple latent; its exact density is
+`log p(x) = log p(z) + log|det dz/dx|`.
+
+    >>> model = flow("nsf", 2)
+    >>> model.log_prob(torch.zeros(3, 2)).shape, model.sample((5,)).shape
+    (torch.Size([3]), torch.Size([5, 2]))
+"""
+
+from unwarp import distributions, flows, functional, networks, transforms, univariates
+from unwarp._space import POSITIVE, REAL, UNIT, Interval, Space
+from unwarp.distributions import Distribution, Flow
+from unwarp.errors import UnwarpError
+from unwarp.flows import flow
+from unwarp.transforms import Transform
+
+__all__ = [
+    "POSITIVE",
+    "REAL",
+    "UNIT",
+    "Distribution",
+    "Flow",
+    "Interval",
+    "Space",
+    "Transform",
+    "UnwarpError",
+    "distributions",
+    "flow",
+    "flows",
+    "functional",
+    "networks",
+    "transforms",
+    "univariates",
+]
