@@ -1,5 +1,7 @@
 """Tables: reading and writing them, what their columns are, and synthetic ones whose density is known."""
 
+from unwarp.data._infer import infer
 from unwarp.data._io import read_table, write_table
+from unwarp.data._schema import Column, Schema
 
-__all__ = ["read_table", "write_table"]
+__all__ = ["Column", "Schema", "infer", "read_table", "write_table"]

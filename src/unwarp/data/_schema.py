@@ -22,9 +22,9 @@ _Name = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 class Column(BaseModel):
     """One column: where its values can lie, on which grid they were recorded, and why we think so.
 
-    A column that was recorded on a grid of `step` has ties, and a continuous density can grow without limit on ties. So a
-    flow sees such a value x as the whole box ``[x - edge, x - edge + width)``: training draws from the box, and a score is
-    the density averaged over the box, which is ``log(P(x) / step)`` when the width is the step.
+    A column that was recorded on a grid of `step` has ties, and a continuous density can grow without limit on ties.
+    So a flow sees such a value x as the whole box ``[x - edge, x - edge + width)``: training draws from the box, and a
+    score is the density averaged over the box, which is ``log(P(x) / step)`` when the width is the step.
 
     Args:
         name: The column's name.
@@ -32,6 +32,7 @@ class Column(BaseModel):
             ``"integer"`` (whole numbers without a bound).
         low: The lower bound of a bounded column.
         high: The upper bound of a bounded column.
+        margin: How far beyond its bounds the flow may put mass, so that values on a bound keep a finite density.
         step: Distance between neighbours on the grid; samples are rounded to it. None: no grid.
         origin: A value of the grid.
         width: Length of the box over which a value stands; None for values without ties.
@@ -57,6 +58,7 @@ class Column(BaseModel):
     kind: Literal["real", "positive", "bounded", "integer"] = "real"
     low: _Number | None = None
     high: _Number | None = None
+    margin: Annotated[float, Field(ge=0, le=LARGEST)] = 0.0
     step: _Length | None = None
     origin: _Number | None = None
     width: _Length | None = None
@@ -93,8 +95,7 @@ class Column(BaseModel):
         """Where the boxes of the values lie, in the words of a recipe's option ``support``."""
         if self.kind != "bounded" or self.low is None or self.high is None:
             return "positive" if self.kind == "positive" else "real"
-        margin = (self.width or 0.0) / 2 or (self.high - self.low) * 1e-3
-        return ("interval", self.low - margin, self.high + margin)
+        return ("interval", self.low - self.margin, self.high + self.margin)
 
     @property
     def whole(self) -> bool:
