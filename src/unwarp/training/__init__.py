@@ -1,0 +1,8 @@
+"""Training: `fit` a distribution to data, or watch it being fitted with `steps`."""
+
+from unwarp.training._history import History, Step
+from unwarp.training._loop import fit, steps
+from unwarp.training._objectives import Objective, likelihood
+from unwarp.training._progress import json_lines, progress_bar
+
+__all__ = ["History", "Objective", "Step", "fit", "json_lines", "likelihood", "progress_bar", "steps"]

@@ -1,0 +1,121 @@
+"""What one step changes: weights, optimiser, averaged weights, guard. Copied out and put back as named tensors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from unwarp.training._guard import Guard
+
+__all__ = ["Learner"]
+
+_EVERY = 4  # steps between two updates of the averaged weights
+
+
+class Learner:
+    """AdamW with a gradient guard and an exponential moving average of the weights.
+
+    The average's horizon is a tenth of the steps so far and at most `1 / (1 - average)` steps, so short runs are not held
+    back by their first steps. Only matrices (tensors called `weight`) decay.
+
+    Args:
+        module: whose parameters that require a gradient are trained.
+        weight_decay: decoupled decay, as in `torch.optim.AdamW`.
+        average: decay of the moving average a step.
+    """
+
+    def __init__(self, module: nn.Module, *, weight_decay: float = 0.0, average: float = 0.999) -> None:
+        self.module = module
+        self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.params = list(self.named.values())
+        device = self.params[0].device if self.params else torch.device("cpu")
+        self.guard = Guard(device)
+        self.average = average
+        self.means = [p.detach().clone() for p in self.params]
+        self.optimizer = self._optimizer(weight_decay)
+
+    def _optimizer(self, weight_decay: float) -> torch.optim.AdamW | None:
+        matrices = [p for name, p in self.named.items() if name.endswith("weight") and p.dim() > 1]
+        others = [p for name, p in self.named.items() if not (name.endswith("weight") and p.dim() > 1)]
+        groups = [
+            {"params": group, "weight_decay": decay}
+            for group, decay in ((matrices, weight_decay), (others, 0.0))
+            if group
+        ]
+        return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), fused=True) if groups else None
+
+    def update(self, loss: Tensor, lr: float, step: int) -> None:
+        """One guarded step downhill from `loss`; the host does not wait for the device."""
+        if self.optimizer is None:
+            return
+        loss.backward()
+        norms = torch._foreach_norm([p.grad for p in self.params if p.grad is not None])  # noqa: SLF001
+        # what gradient scalers hand to the fused kernel: it divides by the one, and does nothing where the other is 1
+        self.optimizer.grad_scale, self.optimizer.found_inf = self.guard.judge(  # pyright: ignore[reportAttributeAccessIssue]
+            torch.linalg.vector_norm(torch.stack(norms)), loss, step
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if step % _EVERY == 0:
+            share = max(1 - self.average, 10 / (step + 10))
+            torch._foreach_lerp_(self.means, [p.detach() for p in self.params], 1 - (1 - share) ** _EVERY)  # noqa: SLF001
+
+    def is_finite(self) -> bool:
+        """Are all weights, and their average, finite?"""
+        if not self.params:
+            return True
+        norms = torch._foreach_norm([*(p.detach() for p in self.params), *self.means])  # noqa: SLF001
+        return bool(torch.isfinite(torch.stack(norms)).all())
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, the module has the averaged weights and is in evaluation mode."""
+        live = [p.detach().clone() for p in self.params]
+        self._fill(self.means)
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self._fill(live)
+            self.module.train()
+
+    def _fill(self, values: list[Tensor]) -> None:
+        if self.params:
+            with torch.no_grad():
+                torch._foreach_copy_(self.params, values)  # noqa: SLF001
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Copies of all that a later step depends on."""
+        tensors = {f"flow.{name}": t for name, t in self.module.state_dict().items()}
+        tensors |= {f"mean.{name}": t for name, t in zip(self.named, self.means, strict=True)}
+        if self.optimizer is not None:
+            for name, p in self.named.items():
+                tensors |= {f"adam.{key}.{name}": t for key, t in self.optimizer.state.get(p, {}).items()}
+        tensors |= {"guard.norms": self.guard.norms, "guard.median": self.guard.median}
+        return {name: t.detach().clone() for name, t in tensors.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `snapshot` copied."""
+        self.module.load_state_dict({n.removeprefix("flow."): t for n, t in tensors.items() if n.startswith("flow.")})
+        for mean, name in zip(self.means, self.named, strict=True):
+            mean.copy_(tensors[f"mean.{name}"])
+        if self.optimizer is not None:
+            self.optimizer.state.clear()
+            for name, p in self.named.items():
+                found = {key: tensors.get(f"adam.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+                if found["step"] is not None:
+                    self.optimizer.state[p] = {key: t.to(p.device).clone() for key, t in found.items() if t is not None}
+        self.guard.norms.copy_(tensors["guard.norms"])
+        self.guard.median = tensors["guard.median"].to(self.guard.norms.device).clone()
+
+
+def averaged_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The module's state in a snapshot, with the averaged weights in place of the live ones."""
+    state = {name.removeprefix("flow."): t for name, t in tensors.items() if name.startswith("flow.")}
+    return state | {name.removeprefix("mean."): t for name, t in tensors.items() if name.startswith("mean.")}

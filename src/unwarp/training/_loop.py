@@ -1,0 +1,147 @@
+"""The training loop: `steps` yields what happens, `fit` lets it happen and gives the account."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Sequence
+
+from torch import Tensor
+
+from unwarp.distributions import Distribution
+from unwarp.training._history import History, Step
+from unwarp.training._metrics import Baseline
+from unwarp.training._objectives import Objective, likelihood
+from unwarp.training._rows import Validation
+from unwarp.training._run import Run
+from unwarp.training._settings import Settings
+
+__all__ = ["fit", "steps"]
+
+
+def steps(
+    flow: Distribution,
+    x: Tensor,
+    objective: Objective = likelihood,
+    *,
+    context: Tensor | None = None,
+    weight: Tensor | None = None,
+    validation: Validation = 0.1,
+    batch: int | None = None,
+    lr: float = 1e-3,
+    max_steps: int | None = None,
+    max_seconds: float | None = None,
+    seed: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 10.0,
+    patience: float = 0.3,
+    weight_decay: float = 0.01,
+    average: float = 0.999,
+    adapt: bool = True,
+) -> Generator[Step, None, None]:
+    """Train `flow` on `x`, yielding an event every few steps; `fit` is the same in one call.
+
+    Use it to watch a run, or to end it by a rule of your own: leave the loop at any event, close the generator (a `for` loop
+    that breaks does), and the flow has the best weights so far. Arguments as in `fit`. Nothing happens before the first event is
+    asked for, except that the arguments are checked.
+
+    Example:
+        >>> import torch
+        >>> from unwarp import flow
+        >>> events = list(steps(flow("nice", 2), torch.randn(200, 2), max_steps=20, seed=0))
+        >>> events[-1].event, events[-1].step
+        ('done', 20)
+    """
+    settings = Settings(
+        objective=objective, batch=batch, lr=lr, max_steps=max_steps, max_seconds=max_seconds, seed=seed,
+        checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, patience=patience, weight_decay=weight_decay,
+        average=average, adapt=adapt,
+    )  # fmt: skip
+    return Run(flow, x, context, weight, validation, settings).events()
+
+
+def fit(
+    flow: Distribution,
+    x: Tensor,
+    objective: Objective = likelihood,
+    *,
+    context: Tensor | None = None,
+    weight: Tensor | None = None,
+    validation: Validation = 0.1,
+    batch: int | None = None,
+    lr: float = 1e-3,
+    max_steps: int | None = None,
+    max_seconds: float | None = None,
+    seed: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 10.0,
+    patience: float = 0.3,
+    weight_decay: float = 0.01,
+    average: float = 0.999,
+    adapt: bool = True,
+    baselines: Sequence[Baseline] = ("gaussian", "linear", "mixture"),
+    progress: Callable[[Step], object] | None = None,
+) -> History:
+    r"""Fit `flow` to the rows of `x` and give an account of it; the flow ends with its best weights, in evaluation mode.
+
+    AdamW with warm-up and half a cosine to zero over the budget; gradients are guarded by the running median of their norms; the
+    moving average of the weights is what is validated and kept. The best weights on held-out rows win, those before the first
+    step included: a good start is never lost. Weights that go bad are put back with half the learning rate. Rows of zero weight
+    are as good as absent.
+
+    Under a budget of steps, the same arguments give the same weights bit by bit on one machine, killed and resumed or not. Torch's
+    global random streams stay as they are. Ctrl-C ends the run in order: the best weights so far are kept and the account says
+    `interrupted`.
+
+    Args:
+        flow: what to train; parameters that require no gradient stay as they are. Data go to its device.
+        x: data, `(n, *event)`. May be float64 for a float32 flow: leading maps without trainable parameters then work in float64.
+        objective: what to minimise.
+        context: `(n, *context_event)`.
+        weight: of each row, `(n,)`, finite and >= 0; only ratios matter.
+        validation: share of the rows to hold out, or held-out tensors `x` or `(x, context)` or `(x, context, weight)`. With 0,
+            all rows train and the last averaged weights are kept.
+        batch: rows a step; by default 128 to 512, or all of up to 256 rows.
+        lr: peak learning rate.
+        max_steps: budget in steps.
+        max_seconds: budget in seconds, with which the learning rate falls; final scoring and baselines come on top. Without a
+            budget: a hundred passes over the data, 2,000 to 12,000 steps.
+        seed: of the split, the shuffling and layers that draw; by default a fresh one, told in the account.
+        checkpoint: a file to which the run is saved, and from which it goes on if the file is there.
+        checkpoint_seconds: between two saves.
+        patience: end when the held-out value has not improved over this share of the budget.
+        weight_decay: of matrices alone.
+        average: decay a step of the moving average of the weights.
+        adapt: let the flow set its standardisation and the like from the training rows first.
+        baselines: plain models to compare with; () for none.
+        progress: gets each `Step`, such as a `progress_bar`.
+
+    Raises:
+        DataError: when rows are missing, not finite, or outside the flow's space.
+        ShapeError: when shapes do not fit.
+        ConfigError: when a setting has no meaning.
+        BundleError: when the checkpoint is damaged, or belongs to another run.
+
+    Example:
+        >>> import torch
+        >>> from unwarp import flow
+        >>> x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)).exp()
+        >>> history = fit(flow("maf", 2), x, max_steps=60, seed=0)
+        >>> history.steps, history.held_rows, history.converged
+        (60, 50, True)
+    """
+    settings = Settings(
+        objective=objective, batch=batch, lr=lr, max_steps=max_steps, max_seconds=max_seconds, seed=seed,
+        checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, patience=patience, weight_decay=weight_decay,
+        average=average, adapt=adapt,
+    )  # fmt: skip
+    run = Run(flow, x, context, weight, validation, settings)
+    interrupted = False
+    try:
+        with contextlib.closing(run.events()) as events:
+            for step in events:
+                if progress is not None:
+                    progress(step)
+    except KeyboardInterrupt:
+        interrupted = True
+    return run.history(baselines, interrupted=interrupted)

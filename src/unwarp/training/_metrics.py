@@ -1,0 +1,120 @@
+"""Is the flow worth it? Held-out log-likelihood next to plain models, on the same rows and in the same units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Generator, Tensor
+
+from unwarp.functional import fit_gaussian_mixture, gaussian_mixture_log_prob
+from unwarp.training._random import mixed
+from unwarp.training._rows import Rows
+
+__all__ = ["Baseline", "compare"]
+
+Baseline = Literal["gaussian", "linear", "mixture"]
+_WORK = 2e9  # what one round of EM may cost: rows x components x features^2
+_FEATURES = 256  # beyond these a full covariance says more about the number of rows than about the data
+
+
+def compare(flow: Tensor, train: Rows, held: Rows, baselines: Sequence[Baseline], seed: int) -> dict[str, Any]:
+    """The figures of `History` about held-out rows, from the flow's log-likelihood of each of them.
+
+    Args:
+        flow: log-likelihood of each held-out row in nats, `(n,)`.
+        train: rows for fitting the plain models.
+        held: rows for comparing.
+        baselines: which plain models.
+        seed: for the mixture's start.
+    """
+    weight = held.weight
+    figures: dict[str, Any] = {"held_out": held.mean(flow), "held_out_error": _error(flow, weight)}
+    rivals = {name: _FIT[name](train, held, seed) for name in _possible(train, baselines)}
+    if rivals:
+        figures["baselines"] = {name: held.mean(value) for name, value in rivals.items()}
+        strongest = max(rivals, key=lambda name: held.mean(rivals[name]))
+        gain = flow.double() - rivals[strongest]
+        figures |= {"margin": held.mean(gain), "margin_error": _error(gain, weight)}
+    return figures
+
+
+def _possible(train: Rows, wanted: Sequence[Baseline]) -> list[Baseline]:
+    """Those that the rows allow: vectors of modest length, and a context for the one that is linear in it."""
+    if train.x.dim() != 2 or train.x.shape[1] > _FEATURES or len(train) < 2:
+        return []
+    return [name for name in wanted if name != "linear" or train.context is not None]
+
+
+def _error(values: Tensor, weight: Tensor | None) -> float:
+    """Standard error of the (weighted) mean: sqrt(sum w^2 (v - mean)^2) / sum w."""
+    w = torch.ones_like(values, dtype=torch.float64) if weight is None else weight.double()
+    values = values.double()
+    mean = (w * values).sum() / w.sum()
+    return float((w * (values - mean)).square().sum().sqrt() / w.sum()) if len(values) > 1 else math.inf
+
+
+def _gaussian(train: Rows, held: Rows, seed: int) -> Tensor:
+    center, scale = _moments(train)
+    return _mixture_of(1, train, held, center, scale, seed)
+
+
+def _mixture(train: Rows, held: Rows, seed: int) -> Tensor:
+    """The best of mixtures of 1, 2, 4, 8, 16 components on the held-out rows; growing ends when it no longer helps."""
+    center, scale = _moments(train)
+    best = _mixture_of(1, train, held, center, scale, seed)
+    for components in (2, 4, 8, 16):
+        if len(train) < 10 * components:
+            break
+        grown = _mixture_of(components, train, held, center, scale, seed)
+        if held.mean(grown) <= held.mean(best):
+            break
+        best = grown
+    return best
+
+
+def _mixture_of(components: int, train: Rows, held: Rows, center: Tensor, scale: Tensor, seed: int) -> Tensor:
+    """Held-out log-likelihood of a mixture fitted to (a part of) the training rows, standardised meanwhile."""
+    features = train.x.shape[1]
+    rows = max(2_000, min(20_000, int(_WORK / 20 / (components * features**2)))) if components > 1 else len(train)
+    part = train.take(slice(0, rows))
+    generator = Generator().manual_seed(mixed(seed, components))
+    x = (part.x.double().cpu() - center) / scale
+    weight = None if part.weight is None else part.weight.double().cpu()
+    fit = fit_gaussian_mixture(x, components, weight=weight, generator=generator, max_iterations=60)
+    pieces = [gaussian_mixture_log_prob((piece.x.double().cpu() - center) / scale, *fit) for piece in held.chunks(20_000)]
+    return torch.cat(pieces) - scale.log().sum()
+
+
+def _linear(train: Rows, held: Rows, seed: int) -> Tensor:
+    """A Gaussian whose mean is linear in the context, by weighted least squares: the residuals' Gaussian."""
+    design, target = _with_one(train), train.x.double().cpu()
+    root = torch.ones(len(train), 1).double() if train.weight is None else train.weight.double().cpu().sqrt().unsqueeze(-1)
+    solution = torch.linalg.lstsq(design * root, target * root, driver="gelsd").solution
+    left = Rows(target - design @ solution, None, train.weight)
+    return _gaussian(left, Rows(held.x.double().cpu() - _with_one(held) @ solution, None, held.weight), seed)
+
+
+def _with_one(rows: Rows) -> Tensor:
+    if rows.context is None:
+        return torch.ones(len(rows), 1, dtype=torch.float64)
+    flat = rows.context.double().cpu().flatten(1)
+    return torch.cat([torch.ones(len(rows), 1, dtype=torch.float64), flat], dim=1)
+
+
+def _moments(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Weighted mean and standard deviation of each column; one where a column is constant."""
+    x = rows.x.double().cpu()
+    w = torch.ones(len(rows), 1).double() if rows.weight is None else rows.weight.double().cpu().unsqueeze(-1)
+    center = (w * x).sum(0) / w.sum()
+    scale = ((w * (x - center).square()).sum(0) / w.sum()).sqrt()
+    return center, torch.where(scale > 0, scale, 1.0)
+
+
+_FIT: dict[Baseline, Callable[[Rows, Rows, int], Tensor]] = {
+    "gaussian": _gaussian,
+    "linear": _linear,
+    "mixture": _mixture,
+}

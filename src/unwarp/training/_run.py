@@ -1,0 +1,314 @@
+"""One run from data to trained weights; `fit` and `steps` are its doors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unwarp.distributions import Distribution, Flow
+from unwarp.errors import BundleError, ConfigError
+from unwarp.training._checkpoint import read_checkpoint, write_checkpoint
+from unwarp.training._history import Event, History, Step
+from unwarp.training._learner import Learner, averaged_weights
+from unwarp.training._metrics import Baseline, compare
+from unwarp.training._objectives import likelihood
+from unwarp.training._random import Randomness, fresh_seed, mixed
+from unwarp.training._rows import Rows, Validation, batches, encoded, frozen_prefix, split
+from unwarp.training._schedule import Schedule, default_batch, default_steps
+from unwarp.training._settings import Ledger, Settings
+
+__all__ = ["Run"]
+
+_LOOK = 20  # steps between two looks at what the device has counted
+_STEER = 8_192  # held-out rows that steer the run; all of them are scored at the end
+_ADAPT = 100_000  # rows that the flow adapts to
+_STALE = 5  # validations without gain that patience lasts at least
+_BROKEN = 3  # steps that are not finite between two looks before weights are put back
+_ROLLBACKS = 5  # times that weights are put back before the run is given up
+_BEAT = 1.0  # seconds after which slow steps are reported between two looks
+
+
+class Run:
+    """The state of a run. Whatever ends `events`, an exception or a consumer who leaves included, the flow has its best weights.
+
+    Every few steps comes a look: it fetches the counts, and either puts the last good state back or copies the present one. The
+    state at a look is all that a checkpoint holds, and under a step budget every decision depends on steps alone.
+    """
+
+    def __init__(
+        self,
+        flow: Distribution,
+        x: Tensor,
+        context: Tensor | None,
+        weight: Tensor | None,
+        validation: Validation,
+        settings: Settings,
+    ) -> None:
+        self._began = self._written = time.perf_counter()
+        self._flow, self._settings = flow, settings
+        first = next(flow.parameters(), x)
+        self._device, self._dtype = first.device, torch.promote_types(first.dtype, torch.float16)
+        saved = None if settings.checkpoint is None else read_checkpoint(settings.checkpoint)
+        chosen = settings.seed if saved is None or settings.seed is not None else int(saved[1]["ledger"]["seed"])
+        self._ledger = Ledger(fresh_seed() if chosen is None else chosen)
+        self._train, self._held = split(flow, x, context, weight, validation, self._ledger.seed)
+        self._batch = min(len(self._train), settings.batch or default_batch(len(self._train)))
+        budget = settings.max_steps if any(p.requires_grad for p in flow.parameters()) else 0
+        if budget is None and settings.max_seconds is None:
+            budget = default_steps(len(self._train), self._batch)
+        self._schedule = Schedule(settings.lr, budget, settings.max_seconds)
+        self._random = Randomness(mixed(self._ledger.seed, 1), self._device)
+        self._loss = math.nan
+        self._good: dict[str, Tensor] = {}
+        self._best: dict[str, Tensor] = {}
+        self._identity = {} if settings.checkpoint is None else self._identify()
+        self._saved = None if saved is None else self._own(*saved)
+
+    def events(self) -> Generator[Step, None, None]:
+        """Train, telling what happens; the last event is "done"."""
+        try:
+            yield from self._start()
+            stream = batches(len(self._rows), self._batch, self._ledger.step, self._ledger.seed, self._device)
+            while self._ledger.stopped is None:
+                with self._random:
+                    self._advance(stream)
+                yield from self._look() if self._at_look() else [self._event("train")]
+        finally:
+            if self._best:
+                self._flow.load_state_dict(self._best)
+            self._flow.eval()
+        yield self._event("done")
+
+    def history(self, baselines: Sequence[Baseline], *, interrupted: bool) -> History:
+        """The account of the run; for an interrupted one without the baselines."""
+        ledger, figures = self._ledger, {}
+        if self._held is not None and self._best and self._settings.objective is likelihood:
+            figures = compare(self._score(), self._train, self._held, () if interrupted else baselines, ledger.seed)
+        return History(
+            stopped="interrupted" if interrupted or ledger.stopped is None else ledger.stopped,
+            steps=ledger.step, best_step=ledger.best_step, seconds=ledger.seconds,
+            rows=len(self._train), held_rows=0 if self._held is None else len(self._held),
+            batch=self._batch, lr=self._settings.lr, seed=ledger.seed,
+            skipped=ledger.skipped, rollbacks=ledger.rollbacks,
+            training=_curve(ledger.training), validation=_curve(ledger.validation), **figures,
+        )  # fmt: skip
+
+    def _start(self) -> list[Step]:
+        """Adapt, or take up a saved run; then bring the rows to where training wants them."""
+        if self._saved is not None:
+            self._flow.load_state_dict({n.removeprefix("now.flow."): t for n, t in self._saved.items() if n.startswith("now.flow.")})
+        elif self._settings.adapt:
+            with self._random:
+                _adapt(self._flow, self._train.take(slice(_ADAPT)), self._device, self._dtype)
+        prefix, self._target = None, self._flow
+        if self._settings.objective is likelihood and isinstance(self._flow, Flow):
+            prefix, self._target = frozen_prefix(self._flow)
+        wants = self._target.context_shape is not None
+        self._rows = encoded(self._train, prefix, self._device, self._dtype, context=wants)
+        self._offset = self._rows.offset()
+        self._scored = None if self._held is None else encoded(self._held, prefix, self._device, self._dtype, context=wants)
+        self._steer = None if self._scored is None else self._scored.take(slice(_STEER)).balanced()
+        self._flow.train()
+        self._learner = Learner(self._flow, weight_decay=self._settings.weight_decay, average=self._settings.average)
+        if self._saved is not None:
+            self._take_up(self._saved)
+            return []
+        if not self._learner.is_finite():
+            raise ConfigError("fit: expected finite weights to start from; got others. Build the flow anew, or check the data.")
+        self._good = self._learner.snapshot()
+        self._best = averaged_weights(self._good)
+        if self._over():
+            self._ledger.stopped = "budget"
+        return [] if self._steer is None else [self._validate()]
+
+    def _take_up(self, saved: dict[str, Tensor]) -> None:
+        """Go on from a saved run."""
+        self._good = {name.removeprefix("now."): t for name, t in saved.items() if name.startswith("now.")}
+        self._best = {name.removeprefix("best."): t for name, t in saved.items() if name.startswith("best.")}
+        self._random.states = [saved[f"random.{i}"] for i in range(len(self._random.states))]
+        self._learner.restore(self._good)
+
+    def _advance(self, stream: Iterator[Tensor | None]) -> None:
+        """Steps until the next look, or until people should hear something; the host never waits for the device."""
+        ledger, objective = self._ledger, self._settings.objective
+        until = time.perf_counter() + _BEAT
+        while True:
+            index = next(stream)
+            rows = self._rows if index is None else self._rows.take(index)
+            loss = objective(self._target, rows.x, rows.context, rows.weight)
+            self._learner.update(loss, self._lr(), ledger.step)
+            ledger.step += 1
+            if self._at_look() or time.perf_counter() > until:
+                return
+
+    def _look(self) -> list[Step]:
+        """Judge the steps since the last look, and do what is due."""
+        ledger, guard = self._ledger, self._learner.guard
+        mean, accepted, broken = guard.read()
+        guard.reset()
+        self._loss = mean - self._offset
+        ledger.skipped += ledger.step - ledger.looked - accepted
+        ledger.looked = ledger.step
+        ledger.training.append((ledger.step, self._loss if math.isfinite(self._loss) else None))
+        if broken < _BROKEN and self._learner.is_finite():
+            self._good = self._learner.snapshot()
+            events = [self._event("train")]
+        else:
+            events = [self._roll_back()]
+        if self._over() and ledger.stopped is None:
+            ledger.stopped = "budget"
+        if self._steer is None:
+            self._best, ledger.best_step = averaged_weights(self._good), ledger.step
+        elif ledger.step % self._interval() == 0 or ledger.stopped is not None:
+            events.append(self._validate())
+        self._write()
+        return events
+
+    def _roll_back(self) -> Step:
+        """Put the last good state back and go on half as fast; give up after some times."""
+        ledger = self._ledger
+        self._learner.restore(self._good)
+        ledger.lr_scale *= 0.5
+        ledger.rollbacks += 1
+        if ledger.rollbacks > _ROLLBACKS:
+            ledger.stopped = "diverged"
+        return self._event("rollback")
+
+    def _validate(self) -> Step:
+        """The averaged weights' value on held-out rows; keep them if they are the best, end if they have not been for long."""
+        ledger = self._ledger
+        value = self._value()
+        better = math.isfinite(value) and (ledger.best is None or value < ledger.best)
+        ledger.validation.append((ledger.step, value if math.isfinite(value) else None))
+        progress = self._progress()
+        if better or ledger.best is None:
+            self._best = averaged_weights(self._good)
+            ledger.best = value if better else None
+            ledger.best_step, ledger.best_progress, ledger.stale = ledger.step, progress, 0
+        else:
+            ledger.stale += 1
+        if ledger.stopped is None and ledger.stale >= _STALE and progress - ledger.best_progress > self._settings.patience:
+            ledger.stopped = "patience"
+        return self._event("validation", value)
+
+    def _value(self) -> float:
+        """The objective of the averaged weights on the held-out rows that steer; draws are the same each time."""
+        rows = self._steer
+        if rows is None:
+            return math.nan
+        total = 0.0
+        with self._learner.averaged(), Randomness(mixed(self._ledger.seed, 2), self._device):
+            for part in rows.chunks(4 * self._batch):
+                total += float(self._settings.objective(self._target, part.x, part.context, part.weight)) * len(part)
+        return total / len(rows) - rows.offset()
+
+    def _interval(self) -> int:
+        """Steps between validations: such that they cost about a tenth of the training, and at most 200 of them by steps.
+
+        A row forward is taken for a third of a row forward and backward.
+        """
+        held = 0 if self._steer is None else len(self._steer)
+        by_cost = held / (3 * 0.1 * self._batch)
+        by_number = (self._schedule.steps or 0) / 200
+        return _LOOK * max(1, math.ceil(max(by_cost, by_number) / _LOOK))
+
+    def _score(self) -> Tensor:
+        """Log-likelihood of each held-out row, float64."""
+        parts: list[Tensor] = []
+        with torch.no_grad(), Randomness(mixed(self._ledger.seed, 3), self._device):
+            for part in [] if self._scored is None else self._scored.chunks(4 * self._batch):
+                value = self._target.log_prob(part.x, part.context).double()
+                parts.append((value if part.ladj is None else value + part.ladj.double()).cpu())
+        return torch.cat(parts)
+
+    def _write(self) -> None:
+        """Save the run when it is time, or at its end."""
+        path, now = self._settings.checkpoint, time.perf_counter()
+        if path is None or (self._ledger.stopped is None and now - self._written < self._settings.checkpoint_seconds):
+            return
+        self._ledger.seconds = now - self._began
+        tensors = {f"now.{name}": t for name, t in self._good.items()}
+        tensors |= {f"best.{name}": t for name, t in self._best.items()}
+        tensors |= {f"random.{i}": t for i, t in enumerate(self._random.states)}
+        write_checkpoint(path, tensors, {"identity": self._identity, "ledger": asdict(self._ledger)})
+        self._written = time.perf_counter()
+
+    def _own(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> dict[str, Tensor]:
+        """The tensors of a checkpoint, and its facts taken over, once it is known to be of this very run."""
+        differ = [name for name, value in self._identity.items() if facts["identity"].get(name) != value]
+        if differ:
+            raise BundleError(
+                f"{self._settings.checkpoint}: expected a checkpoint of this run; got one with other {', '.join(differ)}. "
+                "Remove it or name another file."
+            )
+        self._ledger = Ledger(**facts["ledger"])
+        self._began -= self._ledger.seconds
+        return tensors
+
+    def _identify(self) -> dict[str, Any]:
+        """What two runs must share to be the same one."""
+        settings, schedule = self._settings, self._schedule
+        state = [(name, str(t.dtype), list(t.shape)) for name, t in self._flow.state_dict().items()]
+        spec = self._flow.spec if isinstance(self._flow, Flow) else None
+        objective = getattr(settings.objective, "__qualname__", type(settings.objective).__qualname__)
+        return {
+            "model": hashlib.blake2b(json.dumps([spec, state], sort_keys=True).encode(), digest_size=16).hexdigest(),
+            "data": self._train.digest(),
+            "held-out data": None if self._held is None else self._held.digest(),
+            "objective": objective,
+            "seed": self._ledger.seed,
+            "batch": self._batch,
+            "lr": settings.lr,
+            "max_steps": schedule.steps,
+            "max_seconds": schedule.seconds,
+            "patience": settings.patience,
+            "weight_decay": settings.weight_decay,
+            "average": settings.average,
+        }
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._began
+
+    def _progress(self) -> float:
+        return self._schedule.progress(self._ledger.step, self._elapsed())
+
+    def _over(self) -> bool:
+        return self._progress() >= 1.0
+
+    def _at_look(self) -> bool:
+        return self._ledger.step % _LOOK == 0 or self._over()
+
+    def _lr(self) -> float:
+        return self._schedule.rate(self._ledger.step, self._elapsed()) * self._ledger.lr_scale
+
+    def _event(self, event: Event, validation: float | None = None) -> Step:
+        ledger = self._ledger
+        ledger.seconds = self._elapsed()
+        return Step(
+            event, ledger.step, self._schedule.steps, self._progress(), self._loss, validation, ledger.best, self._lr(),
+            ledger.seconds, ledger.skipped,
+        )  # fmt: skip
+
+
+def _adapt(flow: Distribution, rows: Rows, device: torch.device, dtype: torch.dtype) -> None:
+    """Let the flow follow the data, in the data's precision when that is the finer one."""
+    working = torch.promote_types(rows.x.dtype, dtype)
+    before = {name: t.dtype for name, t in chain(flow.named_parameters(), flow.named_buffers())}
+    context, weight = (None if t is None else t.to(device, working) for t in (rows.context, rows.weight))
+    flow.to(working)
+    flow.adapt(rows.x.to(device, working), context, weight)
+    for name, tensor in chain(flow.named_parameters(), flow.named_buffers()):
+        tensor.data = tensor.data.to(before[name])
+
+
+def _curve(points: Sequence[Sequence[float | None]]) -> tuple[tuple[int, float], ...]:
+    return tuple((int(step or 0), math.nan if value is None else value) for step, value in points)
