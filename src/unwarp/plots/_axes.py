@@ -57,6 +57,11 @@ def make_axes(axes: ArrayLike | None, count: int, *, across: int, size: tuple[fl
     return flat[:count]
 
 
+def make_ax(ax: Axes | None, *, size: tuple[float, float]) -> Axes:
+    """`ax`, or that of a new figure."""
+    return make_axes(None, 1, across=1, size=size)[0] if ax is None else ax
+
+
 def style(ax: Axes) -> None:
     """Thin left and bottom lines, small labels, no box: the ink goes to the data."""
     ax.set_facecolor("none")
@@ -123,16 +128,16 @@ def histogram(ax: Axes, data: NDArray[Any], samples: NDArray[Any], *, bins: int 
     limits, bend = limits_of(data), bend_of(data)
     edges = np.linspace(*limits, bins + 1)
     if bend is not None:
-        u = np.arcsinh((np.array(limits) - bend[0]) / bend[1])
-        edges = bend[0] + bend[1] * np.sinh(np.linspace(*u, bins + 1))
+        first, last = np.arcsinh((np.array(limits) - bend[0]) / bend[1])
+        edges = bend[0] + bend[1] * np.sinh(np.linspace(first, last, bins + 1))
     values = np.unique(data[(data >= limits[0]) & (data <= limits[1])])
     if len(values) <= bins and bend is None:  # a few levels: one bar each
         step = np.diff(values).min() if len(values) > 1 else 1.0
         if (limits[1] - limits[0]) / step <= 4 * bins:
             edges = np.arange(values[0] - step / 2, values[-1] + step, step)
     weights = [np.full(len(rows), 1 / len(rows)) for rows in (data, samples)]
-    ax.hist(data, edges, weights=weights[0], color=DATA, alpha=0.45, linewidth=0, label="data")
-    ax.hist(samples, edges, weights=weights[1], histtype="step", color=SAMPLES, linewidth=1.4, label="samples")
+    ax.hist(data, edges.tolist(), weights=weights[0], color=DATA, alpha=0.45, linewidth=0, label="data")
+    ax.hist(samples, edges.tolist(), weights=weights[1], histtype="step", color=SAMPLES, linewidth=1.4, label="samples")
     set_scale(ax, "x", bend, (edges[0], edges[-1]))
     ax.set(yticks=[])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unwarp.plots._axes import DATA, INK, MUTED, SAMPLES, as_names, as_rows, make_axes, normal_quantile, style
+from unwarp.plots._axes import DATA, INK, MUTED, SAMPLES, as_names, as_rows, make_ax, make_axes, normal_quantile, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,12 @@ def calibration(ranks: ArrayLike, *, axes: ArrayLike | None = None) -> NDArray[A
     left.axhspan(max(0.0, 1 - slack), 1 + slack, color=MUTED, alpha=0.25, linewidth=0)
     left.axhline(1, color=MUTED, linewidth=0.8)
     left.hist(
-        u, np.linspace(0, 1, bins + 1), weights=np.full(len(u), bins / len(u)), color=DATA, alpha=0.75, rwidth=0.92
+        u,
+        np.linspace(0, 1, bins + 1).tolist(),
+        weights=np.full(len(u), bins / len(u)),
+        color=DATA,
+        alpha=0.75,
+        rwidth=0.92,
     )
     left.set(xlim=(0, 1), xlabel="rank of log p among samples", ylabel="rows / expected rows")
     level = np.linspace(0, 1, 201)
@@ -102,8 +107,7 @@ def deviations(pit: ArrayLike, *, columns: Sequence[str] | None = None, ax: Axes
     """
     u = as_rows("pit", pit)
     names = as_names(columns, u.shape[1])
-    if ax is None:
-        ax = make_axes(None, 1, across=1, size=(5.4, 2.7))[0]
+    ax = make_ax(ax, size=(5.4, 2.7))
     style(ax)
     level = np.linspace(0, 1, 201)
     gaps = np.stack(
@@ -144,8 +148,7 @@ def training(
     Returns:
         The axes.
     """
-    if ax is None:
-        ax = make_axes(None, 1, across=1, size=(5.4, 2.9))[0]
+    ax = make_ax(ax, size=(5.4, 2.9))
     style(ax)
     x, y = np.asarray(steps, dtype=np.float64), np.asarray(held_out, dtype=np.float64)
     if train is not None:

@@ -18,6 +18,7 @@ from unwarp.plots._axes import (
     histogram,
     label_outer,
     limits_of,
+    make_ax,
     make_axes,
     ramp,
     scatter,
@@ -133,8 +134,7 @@ def density(
     middles = [(side[1:] + side[:-1]) / 2 for side in sides]
     rows = np.stack(np.meshgrid(*middles, indexing="xy"), axis=-1).reshape(-1, 2)
     values = np.asarray(log_prob(rows), dtype=np.float64).reshape(cells, cells)
-    if ax is None:
-        ax = make_axes(None, 1, across=1, size=(4.2, 3.6))[0]
+    ax = make_ax(ax, size=(4.2, 3.6))
     style(ax)
     ax.pcolormesh(*sides, values - values.max(), cmap=ramp(DATA), rasterized=True, vmin=-10.0, vmax=0.0)
     if points is not None:
