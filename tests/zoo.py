@@ -20,6 +20,7 @@ from unwarp.transforms import (
     Standardize,
     Transform,
     Unconstrain,
+    Whiten,
 )
 from unwarp.univariates import Affine, Exp, HeavyTail, RationalQuadratic, Rescale, Shift, Sigmoid, Softplus, Univariate
 
@@ -69,6 +70,7 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "Permute": lambda: Permute([2, 0, 1]),
     "ActNorm": lambda: ActNorm(2),
     "Standardize": lambda: Standardize(2),
+    "Whiten": lambda: Whiten(2),
     "Inverse(Autoregressive)": lambda: Inverse(_autoregressive(3, Affine(), context=1)),
     "Compose": lambda: Compose([LU(3), _coupling(3, SPLINE), Permute([1, 2, 0]), _autoregressive(3, Affine())]),
 }
@@ -94,7 +96,7 @@ DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {
     "nsf(1 feature, context)": lambda: flows.nsf(1, layers=1, bins=4, hidden=(8,), context=1),
     "nsf(autoregressive)": lambda: flows.nsf(2, layers=2, bins=4, hidden=(8,), structure="autoregressive"),
     "nsf(everything)": lambda: flows.nsf(
-        2, layers=2, bins=4, hidden=(8,), support=["positive", ("interval", -1.0, 2.0)], tails="heavy", marginals=4, base="mixture", components=2
+        2, layers=2, bins=4, hidden=(8,), support=["positive", ("interval", -1.0, 2.0)], tails="heavy", marginals=4, mixing="whiten", base="mixture", components=2
     ),
 }
 

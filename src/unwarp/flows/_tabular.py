@@ -32,6 +32,7 @@ from unwarp.transforms import (
     Standardize,
     Transform,
     Unconstrain,
+    Whiten,
 )
 from unwarp.univariates import Affine, HeavyTail, RationalQuadratic, Shift, Univariate
 
@@ -39,6 +40,7 @@ __all__ = ["iaf", "maf", "nice", "nsf", "realnvp"]
 
 Base = Literal["normal", "student", "mixture"]
 Tails = Literal["light", "heavy"]
+Mixing = Literal["none", "whiten"]
 
 
 @recipe
@@ -51,6 +53,7 @@ def nice(
     support: Supports = "real",
     tails: Tails = "light",
     marginals: Marginals = 0,
+    mixing: Mixing = "none",
     base: Base = "normal",
     components: Components = 8,
 ) -> Flow:
@@ -66,13 +69,14 @@ def nice(
         support: where features live: "real", "positive" or ("interval", low, high), one for all or one each.
         tails: "heavy" adds a learned heavy-tail map next to the data, which `adapt` sets.
         marginals: bins of a learned spline for each feature next to the data, which `adapt` starts; 0 for none.
+        mixing: "whiten" adds a fixed triangular map after that, which `adapt` sets so that its output is uncorrelated.
         base: "normal", "student" or "mixture", the latent's distribution.
         components: largest number of the mixture's components.
 
     Source: Dinh, Krueger and Bengio, 2015, arXiv:1410.8516.
     """
     parts = [*_couplings(features, Shift(), layers, hidden, context), ActNorm(features)]
-    return _vectors(features, parts, support, tails, marginals, base, components)
+    return _vectors(features, parts, support, tails, marginals, mixing, base, components)
 
 
 @recipe
@@ -85,6 +89,7 @@ def realnvp(
     support: Supports = "real",
     tails: Tails = "light",
     marginals: Marginals = 0,
+    mixing: Mixing = "none",
     base: Base = "normal",
     components: Components = 8,
 ) -> Flow:
@@ -97,7 +102,7 @@ def realnvp(
     Source: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803.
     """
     parts = _couplings(features, Affine(), layers, hidden, context)
-    return _vectors(features, parts, support, tails, marginals, base, components)
+    return _vectors(features, parts, support, tails, marginals, mixing, base, components)
 
 
 @recipe
@@ -110,6 +115,7 @@ def maf(
     support: Supports = "real",
     tails: Tails = "light",
     marginals: Marginals = 0,
+    mixing: Mixing = "none",
     base: Base = "normal",
     components: Components = 8,
 ) -> Flow:
@@ -122,7 +128,7 @@ def maf(
     Source: Papamakarios, Pavlakou and Murray, 2017, arXiv:1705.07057.
     """
     parts = _autoregressive(features, Affine(), layers, hidden, context)
-    return _vectors(features, parts, support, tails, marginals, base, components)
+    return _vectors(features, parts, support, tails, marginals, mixing, base, components)
 
 
 @recipe
@@ -135,6 +141,7 @@ def iaf(
     support: Supports = "real",
     tails: Tails = "light",
     marginals: Marginals = 0,
+    mixing: Mixing = "none",
     base: Base = "normal",
     components: Components = 8,
 ) -> Flow:
@@ -147,7 +154,7 @@ def iaf(
     Source: Kingma et al., 2016, arXiv:1606.04934.
     """
     parts = [Inverse(part) for part in _autoregressive(features, Affine(), layers, hidden, context)]
-    return _vectors(features, parts, support, tails, marginals, base, components)
+    return _vectors(features, parts, support, tails, marginals, mixing, base, components)
 
 
 @recipe
@@ -163,6 +170,7 @@ def nsf(
     support: Supports = "real",
     tails: Tails = "light",
     marginals: Marginals = 0,
+    mixing: Mixing = "none",
     base: Base = "normal",
     components: Components = 8,
 ) -> Flow:
@@ -181,6 +189,7 @@ def nsf(
         support: as for `nice`, like the rest.
         tails: as for `nice`.
         marginals: as for `nice`.
+        mixing: as for `nice`.
         base: as for `nice`.
         components: as for `nice`.
 
@@ -188,7 +197,7 @@ def nsf(
     """
     make = _couplings if structure == "coupling" else _autoregressive
     parts = make(features, RationalQuadratic(bins, bound), layers, hidden, context)
-    return _vectors(features, parts, support, tails, marginals, base, components)
+    return _vectors(features, parts, support, tails, marginals, mixing, base, components)
 
 
 def _couplings(
@@ -223,6 +232,7 @@ def _vectors(
     support: OneSupport | list[OneSupport],
     tails: Tails,
     marginals: int,
+    mixing: Mixing,
     base: Base,
     components: int,
 ) -> Flow:
@@ -234,6 +244,8 @@ def _vectors(
         front.append(Elementwise(features, HeavyTail()))
     if marginals:
         front.append(Elementwise(features, RationalQuadratic(max(2, marginals))))
+    if mixing == "whiten":
+        front.append(Whiten(features))
     bases: dict[Base, Callable[[], Distribution]] = {
         "normal": lambda: Normal(features),
         "student": lambda: StudentT(features),

@@ -6,7 +6,7 @@ from unwarp.transforms._compose import Compose, Inverse
 from unwarp.transforms._coupling import Coupling
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
 from unwarp.transforms._linear import LU, Permute
-from unwarp.transforms._normalize import ActNorm, Standardize
+from unwarp.transforms._normalize import ActNorm, Standardize, Whiten
 
 __all__ = [
     "LU",
@@ -20,4 +20,5 @@ __all__ = [
     "Standardize",
     "Transform",
     "Unconstrain",
+    "Whiten",
 ]

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp._space import Space
+from unwarp.functional import fit_gaussian_mixture
 from unwarp.transforms._base import Transform
 
-__all__ = ["ActNorm", "Standardize"]
+__all__ = ["ActNorm", "Standardize", "Whiten"]
 
 
 class Standardize(Transform):
@@ -94,6 +95,54 @@ class ActNorm(Transform):
             center, scale = _mean_and_deviation(x.double(), _shares(x, weight))
             self.log_scale.copy_(-scale.log())
             self.shift.copy_(-center / scale)
+
+    def extra_repr(self) -> str:
+        return f"{self.domain.shape[0]}"
+
+
+class Whiten(Transform):
+    r"""$z = A (x - m)$ with a fixed lower-triangular $A$; $\text{ladj} = \sum_i \log A_{ii}$.
+
+    Use it after `Standardize` where features are strongly correlated: layers and base then see directions of equal scale. The
+    identity until `adapt` sets m to the mean and A to the inverse Cholesky factor of the covariance, so that z is white.
+
+    Args:
+        features: number of features D.
+
+    Shapes: x, z `(*batch, D)`; ladj `(*batch)`, nats.
+
+    Raises:
+        ConfigError: if `features < 1`.
+
+    Example:
+        >>> layer = Whiten(2)
+        >>> x = torch.tensor([[1.0, 2.0], [2.0, 1.0], [3.0, 6.0], [0.0, 3.0]])
+        >>> layer.adapt(x)
+        >>> bool(torch.allclose(layer.encode(x).T.cov(correction=0), torch.eye(2), atol=1e-5))
+        True
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(Space((_check.at_least("Whiten", "features", features, 1),)))
+        self.register_buffer("center", torch.zeros(features))
+        self.register_buffer("matrix", torch.eye(features))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (x - self.center) @ self.matrix.mT, self._ladj().expand(x.shape[:-1])
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        rows = z.reshape(-1, z.shape[-1])
+        x = torch.linalg.solve_triangular(self.matrix.mT, rows, upper=True, left=False).reshape(z.shape)
+        return x + self.center, -self._ladj().expand(z.shape[:-1])
+
+    def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
+        with torch.no_grad():
+            fit = fit_gaussian_mixture(x.double(), 1, weight=weight)
+            self.center.copy_(fit.means[0])
+            self.matrix.copy_(fit.whitener[0])
+
+    def _ladj(self) -> Tensor:
+        return self.matrix.diagonal().log().sum()
 
     def extra_repr(self) -> str:
         return f"{self.domain.shape[0]}"
