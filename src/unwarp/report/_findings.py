@@ -98,6 +98,41 @@ class Findings:
         """The findings in two or three sentences."""
         return " ".join(filter(None, (self._against_baselines(), self._about_coverage(), self._about_columns())))
 
+    def summary(self, *, strange: int = 5) -> str:
+        """The verdict, the coverage and the strangest rows as lines of text."""
+        shares = ", ".join(f"{100 * level:.0f} %: {100 * share:.1f} %" for level, share in self.coverage.items())
+        lines = [self.verdict, f"Rows inside the model's regions of highest density, {shares}."]
+        if self.strange and strange:
+            lines.append("Strangest rows (from 1), and the value whose change would help most:")
+        for row in self.strange[:strange]:
+            j = int(row.gain.argmax())
+            why = f"{self.columns[j]} {row.values[j]:.4g} -> {row.instead[j]:.4g}: {row.gain[j]:+.1f} nats"
+            lines.append(
+                f"  row {row.row + 1:>8}  log p {row.log_prob:10.2f}  {why if row.gain[j] > 1 else 'the combination'}"
+            )
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as JSON-able data: no arrays of rows, but the strangest ones."""
+        strange = [
+            {
+                "row": row.row + 1,
+                "log_prob": row.log_prob,
+                "rarity": row.rarity,
+                "values": dict(zip(self.columns, row.values.tolist(), strict=True)),
+                "gain": dict(zip(self.columns, row.gain.tolist(), strict=True)),
+            }
+            for row in self.strange
+        ]
+        return {
+            "verdict": self.verdict,
+            "rows": len(self.data),
+            "mean_log_prob": float(np.mean(self.log_prob)),
+            "coverage": {str(level): share for level, share in self.coverage.items()},
+            "kolmogorov": self.divergences,
+            "strange": strange,
+        }
+
     def _against_baselines(self) -> str:
         if self.held_out is None or not self.baselines:
             return ""
