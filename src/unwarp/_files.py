@@ -9,7 +9,7 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 __all__ = ["write_atomically"]
@@ -54,7 +54,7 @@ def _write(temp: Path, chunks: Iterable[bytes | memoryview]) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
+def _opened(path: Path, flags: int) -> Generator[int]:
     file = os.open(path, flags, 0o666)
     try:
         yield file

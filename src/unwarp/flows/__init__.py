@@ -1,6 +1,22 @@
 """Recipes for flows, and their model files."""
 
+from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config, save, to_bytes
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._tabular import iaf, maf, nice, nsf, realnvp
 
-__all__ = ["build", "flow", "iaf", "maf", "names", "nice", "nsf", "realnvp"]
+__all__ = [
+    "build",
+    "flow",
+    "from_bytes",
+    "iaf",
+    "load",
+    "load_with_config",
+    "maf",
+    "names",
+    "nice",
+    "nsf",
+    "read_config",
+    "realnvp",
+    "save",
+    "to_bytes",
+]

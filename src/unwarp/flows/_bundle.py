@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unwarp import _files
 from unwarp.distributions import Flow
-from unwarp.errors import BundleError, UnwarpError
+from unwarp.errors import BundleError
 from unwarp.flows import _config, _header, _json
+from unwarp.flows._budget import Budget
 from unwarp.flows._header import Header, Kind
 from unwarp.flows._recipe import build
 
@@ -35,8 +37,8 @@ def save(
     """Write `flow` to one `.safetensors` file, which `load` reads back.
 
     The file holds the weights, the recipe with its options, and a digest of each, but no code. It appears at `path`
-    whole or not at all: whatever happens meanwhile, `path` holds the old file or the new one. Use it for every flow that
-    a recipe made (`nsf(...)`, `flow("maf", ...)`); for one put together by hand, keep its code and save `state_dict()`.
+    whole or not at all: whatever happens meanwhile, `path` holds the old file or the new one. Use it for every flow
+    that a recipe made (`nsf(...)`, `flow("maf", ...)`); of one put together by hand, keep the code and `state_dict()`.
 
     Args:
         flow: made by a recipe, on any device, in float32 or float64.
@@ -83,7 +85,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE) -> Flow:
     """Read a flow that `save` wrote.
 
     Nothing in the file is ever executed or trusted: sizes are capped, the configuration is held to its bounds, names,
-    shapes and dtypes are compared with what the recipe builds before memory is taken for them, and each byte is under a
+    shapes and dtypes are compared with what the recipe builds before weights are read, and each byte is under a
     digest. (The digests find damage; they are no signature.) The flow is on the CPU, in `eval` mode.
 
     Args:
@@ -152,7 +154,7 @@ def _pack(
     }
     text = _config.dump(where, fields)
     kinds = {name: Kind(value.dtype, tuple(value.shape)) for name, value in tensors.items()}
-    _compare(where, kinds, _config.parse(where, text), "Save it as the recipe made it, all of one dtype.")
+    _build(where, _config.parse(where, text), kinds, "Save it as the recipe made it, all of one dtype.")
     digests = {"config": _digest(text.encode()), "tensors": {name: _digest_of(name, t) for name, t in tensors.items()}}
     header = Header(text, _json.dumps(digests), kinds)
     head = _header.encode(header)
@@ -171,26 +173,24 @@ def _plain(where: str, name: str, value: object) -> Tensor:
     return value
 
 
-def _read(where: str, file: BinaryIO, size: int, max_bytes: int) -> tuple[Flow, dict[str, Any]]:
+def _read(where: str, file: io.BufferedIOBase, size: int, max_bytes: int) -> tuple[Flow, dict[str, Any]]:
     header = _read_header(where, file, size, max_bytes)
     config, digests = _read_texts(where, header)
-    _compare(where, header.tensors, config, _AGAIN)
+    flow = _build(where, config, header.tensors, _AGAIN)
     state: dict[str, Tensor] = {}
     for name, kind in header.tensors.items():
         state[name] = value = torch.empty(kind.shape, dtype=kind.dtype)
         if file.readinto(_bytes(value)) != kind.size or digests[name] != _digest_of(name, value):
             raise BundleError(f"{where}: expected tensor {name!r} as it was saved; got other bytes. {_AGAIN}")
         _check_values(where, name, value, _AGAIN)
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-        flow = _build(where, config)
     flow.load_state_dict(state, assign=True)
     return flow.eval(), config.model_dump()
 
 
-def _read_header(where: str, file: BinaryIO, size: int, max_bytes: int) -> Header:
+def _read_header(where: str, file: io.BufferedIOBase, size: int, max_bytes: int) -> Header:
     if size > max_bytes:
         raise BundleError(
-            f"{where}: expected a file of at most {max_bytes} bytes; got {size}. If you trust it, pass max_bytes={size}."
+            f"{where}: expected a file of at most {max_bytes} bytes; got {size}. To read it, pass max_bytes={size}."
         )
     start = file.read(64)
     length = _header.header_size(where, start, size)
@@ -214,26 +214,30 @@ def _read_texts(where: str, header: Header) -> tuple[_config.Config, dict[str, s
     return _config.parse(where, header.config), each
 
 
-def _build(where: str, config: _config.Config) -> Flow:
+def _build(where: str, config: _config.Config, kinds: Mapping[str, Kind], advice: str) -> Flow:
+    """The flow that `config` describes, once its tensors are known to have the names, shapes and dtypes of `kinds`.
+
+    It is built on the CPU, in memory that the file's own size bounds, so that whatever it does not save is there too.
+    """
+    numbers = sum(math.prod(kind.shape) for kind in kinds.values())
     try:
-        return build(config.spec.model_dump()).to(getattr(torch, config.dtype))
-    except UnwarpError as error:
-        raise BundleError(
-            f"{where}: expected a recipe with options that unwarp can build; got this: {error}"
-        ) from error
-
-
-def _compare(where: str, found: Mapping[str, Kind], config: _config.Config, advice: str) -> None:
-    """Hold names, shapes and dtypes to those of the recipe, built on `meta`: no memory is taken."""
-    with torch.device("meta"):
-        state = _build(where, config).state_dict()
-    expected = {name: Kind(value.dtype, tuple(value.shape)) for name, value in state.items()}
-    for name in [*expected, *found]:
-        if found.get(name) != expected.get(name):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"), Budget(tensors=len(kinds), numbers=numbers):
+            flow = build(config.spec.model_dump()).to(getattr(torch, config.dtype))
+    except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:  # whatever hostile options cause
+        raise BundleError(f"{where}: expected options that unwarp can build; got this: {_brief(error)}") from error
+    built = {name: Kind(value.dtype, tuple(value.shape)) for name, value in flow.state_dict().items()}
+    for name in [*built, *kinds]:
+        if kinds.get(name) != built.get(name):
             raise BundleError(
-                f"{where}: expected tensor {name[:80]!r} to be {expected.get(name, 'absent')} as "
-                f"{config.spec.recipe!r} builds it; got {found.get(name, 'none')}. {advice}"
+                f"{where}: expected tensor {name[:80]!r} to be {built.get(name, 'absent')} as "
+                f"{config.spec.recipe!r} builds it; got {kinds.get(name, 'none')}. {advice}"
             )
+    return flow
+
+
+def _brief(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:297] + "..."
 
 
 def _check_values(where: str, name: str, value: Tensor, advice: str) -> None:
@@ -251,7 +255,7 @@ def _chunks(head: bytes, tensors: Sequence[Tensor]) -> Iterator[bytes | memoryvi
 
 def _bytes(value: Tensor) -> memoryview:
     """The memory of `value`, not a copy."""
-    return memoryview(value.reshape(-1).view(torch.uint8).numpy())
+    return value.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _digest_of(name: str, value: Tensor) -> str:
@@ -266,7 +270,7 @@ def _digest(*parts: bytes | memoryview) -> str:
     return digest.hexdigest()
 
 
-def _open(where: str, path: str | os.PathLike[str]) -> BinaryIO:
+def _open(where: str, path: str | os.PathLike[str]) -> io.BufferedReader:
     mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"

@@ -23,7 +23,7 @@ def dumps(value: object, *, sort: bool = True) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort)
 
 
-def loads(text: bytes | str) -> Any:  # noqa: ANN401
+def loads(text: bytes | str) -> Any:
     """Parse `text`, refusing what a hostile or broken file may hold.
 
     Unlike `json.loads` it refuses duplicate keys, NaN and infinity, numbers beyond 64 bits, nesting deeper than 32 and
