@@ -1,0 +1,127 @@
+"""Laws of invertible maps: they come back, and their ladj is the log-determinant of what they do."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unwarp.doctor import _tolerances as tol
+from unwarp.doctor._quadrature import Warp
+from unwarp.doctor._report import Figure, worst_of
+from unwarp.doctor._subject import Call, Subject
+from unwarp.transforms import Transform
+
+__all__ = ["identity_at_start", "jacobian", "ladj_both_ways", "ladj_by_integration", "round_trip"]
+
+
+def round_trip(subject: Subject) -> Figure:
+    """inverse(forward(x)) is x and forward(inverse(z)) is z."""
+    if subject.map.kind == "bound":
+        return Figure.skip("no bijection")
+    with torch.no_grad():
+        there, back = subject.calls()[:2]
+        worst = worst_of(_return_error(there, back, 0, tol.ROUND_TRIP), _return_error(back, there, 0, tol.ROUND_TRIP))
+    return Figure(worst, tol.ROUND_TRIP, "of 1 + |x|")
+
+
+def ladj_both_ways(subject: Subject) -> Figure:
+    """The ladj of forward and that of inverse, at the same point, add up to zero."""
+    if subject.map.kind != "exact":
+        return Figure.skip(f"its ladj: {subject.map.kind}")
+    with torch.no_grad():
+        there, back = subject.calls()[:2]
+        worst = worst_of(_return_error(there, back, 1, tol.LADJ), _return_error(back, there, 1, tol.LADJ))
+    return Figure(worst, tol.LADJ, "nats")
+
+
+def _return_error(there: Call, back: Call, what: int, tolerance: float) -> Tensor:
+    """How far a way there and back misses its start, in the point (0) or in ladj (1).
+
+    A steep map turns a last digit of z into a visible change of x. That change, found by nudging z, is no fault of the
+    map: an error above the tolerance counts without it.
+    """
+    image, ladj = there()
+    start = -ladj if what else there.x
+    end = back.run(image, there.context)[what]
+    nudge = tol.rounding(image.dtype) * (1 + image.abs())
+    moved = [back.run(image + sign * nudge, there.context)[what] for sign in (1, -1)]
+    explained = torch.maximum((moved[0] - end).abs(), (moved[1] - end).abs()).nan_to_num(0.0)
+    error, size = (end - start).abs(), 1 + start.abs()
+    return torch.where(error > tolerance * size, (error - explained).clamp(min=0), error) / size
+
+
+def jacobian(subject: Subject) -> Figure:
+    """ladj is the log-determinant of the Jacobian by automatic differentiation."""
+    f = subject.map
+    if f.kind != "exact":
+        return Figure.skip(f"its ladj: {f.kind}")
+    if subject.features > 128:
+        return Figure.skip("more than 128 features")
+    call = subject.calls()[0]
+    x = call.x.clone().requires_grad_()
+    z, ladj = call.run(x, call.context)
+    columns = [torch.autograd.grad(z_i.sum(), x, retain_graph=True)[0] for z_i in z.flatten(1).unbind(-1)]
+    matrix = torch.stack(columns, 1).flatten(2)
+    reference = torch.linalg.slogdet(matrix).logabsdet
+    return Figure(worst_of((ladj - reference).abs() / (1 + reference.abs())), tol.LADJ, "nats")
+
+
+def ladj_by_integration(subject: Subject) -> Figure:
+    """The integral of exp(ladj) over a cell is the length or area of the cell's image; no derivative is taken."""
+    f = subject.map
+    if f.kind != "exact":
+        return Figure.skip(f"its ladj: {f.kind}")
+    if len(f.domain.shape) != 1 or f.domain.shape != f.codomain.shape or subject.features > 2:
+        return Figure.skip("only for events of one or two numbers")
+    context = subject.context(1) if f.context_shape is not None else None
+    warp = Warp.around(f.domain, subject.x(500))
+    with torch.no_grad():
+        measure, image = (_line if subject.features == 1 else _square)(f, warp, context)
+    return Figure(abs(measure / image - 1), tol.INTEGRAL[subject.features], f"image of {image:.3g}")
+
+
+def _line(f: Transform, warp: Warp, context: Tensor | None, cells: int = 20_000) -> tuple[float, float]:
+    """Integral of exp(ladj) over a cell by midpoints, and the distance of the images of its ends."""
+    middles, widths, ends = _cell(warp, cells)
+    ladj = f.forward(middles, _widen(context, cells))[1]
+    images = f.forward(ends, _widen(context, 2))[0]
+    return float((widths * ladj.exp().unsqueeze(-1)).sum()), float((images[1] - images[0]).abs().sum())
+
+
+def _square(f: Transform, warp: Warp, context: Tensor | None, cells: int = 300) -> tuple[float, float]:
+    """Integral of exp(ladj) over a rectangle by midpoints, and the area that the image of its edge encloses."""
+    middles, widths, ends = _cell(warp, cells)
+    ladj = f.forward(torch.cartesian_prod(*middles.unbind(-1)), _widen(context, cells**2))[1].reshape(cells, cells)
+    measure = widths[:, 0] @ ladj.exp() @ widths[:, 1]
+    t = torch.linspace(0, 1, 20_000, dtype=torch.float64)[:-1]
+    zero, one = torch.zeros_like(t), torch.ones_like(t)
+    edge = torch.cat([torch.stack(side, -1) for side in ((t, zero), (one, t), (1 - t, one), (zero, 1 - t))])
+    a, b = f.forward(ends[0] + (ends[1] - ends[0]) * edge, _widen(context, len(edge)))[0].unbind(-1)
+    return float(measure), float(0.5 * (a * b.roll(-1) - a.roll(-1) * b).sum().abs())
+
+
+def _cell(warp: Warp, cells: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Midpoints and widths `(cells, D)` that part the middle half of the warp's cube, and its two corners `(2, D)`."""
+    u = torch.linspace(0.25, 0.75, 2 * cells + 1, dtype=torch.float64)
+    points = warp.point(u.unsqueeze(-1).expand(-1, len(warp.middle)))[0]
+    return points[1::2], points[::2].diff(dim=0), points[[0, -1]]
+
+
+def identity_at_start(subject: Subject) -> Figure:
+    """Before training the map is the identity, up to the order of the coordinates, and its ladj is zero."""
+    if subject.fresh is None:
+        return Figure.skip("how to build the object anew is not known")
+    start = Subject(subject.name, subject.fresh().double().eval(), rows=subject.rows, seed=subject.seed)
+    f = start.map
+    if f.domain != f.codomain:
+        return Figure.skip("it starts and ends in different spaces")
+    with torch.no_grad():
+        call = start.calls()[0]
+        z, ladj = call()
+    moved = (z.flatten(1).sort(-1).values - call.x.flatten(1).sort(-1).values).abs()
+    note = "" if bool((z - call.x).abs().max() <= tol.START) else "after a permutation"
+    return Figure(worst_of(moved, ladj.abs()), tol.START, note)
+
+
+def _widen(context: Tensor | None, rows: int) -> Tensor | None:
+    return None if context is None else context.expand(rows, *context.shape[1:])
