@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,12 +24,12 @@ def lighten(t: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
     term).
     """
     lam = lam.clamp(min=0.0)
-    edge, slope, _ = _edge(lam)
+    edge, _, slope = _edge(lam)
     a = t.abs()
     inner = torch.minimum(a, edge)
     w = lam * inner * inner
     r = _log1p_ratio(w)
-    z = inner * r.sqrt() + (a - inner) * slope
+    z = inner * r.sqrt() + (a - edge).clamp(min=0.0) * slope
     ladj = torch.where(a < edge, -w.log1p() - 0.5 * r.log(), slope.log())
     return z.copysign(t), ladj
 
@@ -35,29 +37,28 @@ def lighten(t: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
 def lighten_inverse(z: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
     r"""Normal to Student-t: $t = \operatorname{sign}(z) \sqrt{(e^{\lambda z^2} - 1)/\lambda}$, and $\log dt/dz$."""
     lam = lam.clamp(min=0.0)
-    edge, slope, top = _edge(lam)
+    edge, top, slope = _edge(lam)
     a = z.abs()
     inner = torch.minimum(a, top)
     v = lam * inner * inner
     t = inner * _expm1_ratio(v).sqrt()
     w = lam * t * t
     ladj = torch.where(a < top, w.log1p() + 0.5 * _log1p_ratio(w).log(), -slope.log())
-    return (torch.minimum(t, edge) + (a - inner) / slope).copysign(z), ladj
+    return (torch.minimum(t, edge) + (a - top).clamp(min=0.0) / slope).copysign(z), ladj
 
 
 def _edge(lam: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the straight line begins: t, slope dz/dt there, and z."""
-    lam = lam.clamp(min=1e-12)
-    w = torch.full_like(lam, _STEEPEST).expm1()
-    edge = (w / lam).sqrt()
-    r = _STEEPEST / w
-    return edge, 1 / ((1 + w) * r**0.5), (_STEEPEST / lam).sqrt()
+    """Where the straight line begins: t, z there, and the slope dz/dt."""
+    edge = math.exp(_STEEPEST / 2) * lam.clamp(min=1e-8).rsqrt()
+    w = (lam * edge * edge).detach()  # e^60, whatever lam > 1e-8 is
+    r = _log1p_ratio(w)
+    return edge, edge * r.sqrt(), 1 / ((1 + w) * r.sqrt())
 
 
 def _log1p_ratio(w: Tensor) -> Tensor:
     """log(1 + w) / w for w >= 0."""
     small = w < 1e-3
-    safe = torch.where(small, 1.0, w)
+    w, safe = torch.where(small, w, 0.0), torch.where(small, 1.0, w)
     series = 1 - w * (1 / 2 - w * (1 / 3 - w * (1 / 4 - w * (1 / 5 - w / 6))))
     return torch.where(small, series, safe.log1p() / safe)
 
