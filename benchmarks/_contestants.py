@@ -31,14 +31,15 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "sbi": {"transforms": 5, "hidden": 50, "bins": 10, "dropout": 0.0},
     },
 }
-RATES = (1e-3, 5e-4)
+RATES = (1e-3, 3e-3, 5e-4)  # the first for every size; the best size then tries the second, and the third if that lost
 
 
 def sizes(library: str, rows: int) -> list[str]:
-    """The sizes worth trying for a table of that many training rows."""
+    """The sizes to try for a table of that many training rows: large ones where there is most to gain from them."""
+    large, small = rows > 1_000_000, rows < 10_000
     if library == "zuko":
-        return ["3x64", "5x128"]
-    return ["sbi", "paper" if rows > 10_000 else "paper-small"]
+        return ["3x64", "5x128"] if large else ["3x64"]
+    return ["sbi", "paper"] if large else ["sbi", "paper-small"] if small else ["sbi"]
 
 
 def build(library: str, features: int, **options: Any) -> nn.Module:

@@ -72,9 +72,10 @@ def compete(
     first = data if seed == 0 else _tables.load(table, 0)
     for size in sizes(contestant, len(data.train)):
         cell(record, contestant, table, first, 0, args, {"size": size, "lr": RATES[0]})
+    size = chosen(record.cells(), contestant, table)["size"]
     for rate in RATES[1:]:
-        size = chosen(record.cells(), contestant, table)["size"]
-        cell(record, contestant, table, first, 0, args, {"size": size, "lr": rate})
+        if chosen(record.cells(), contestant, table)["lr"] == RATES[0]:
+            cell(record, contestant, table, first, 0, args, {"size": size, "lr": rate})
     if seed != 0:
         cell(record, contestant, table, data, seed, args, chosen(record.cells(), contestant, table))
 

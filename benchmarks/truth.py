@@ -37,8 +37,8 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
     truth = toy(name)
     generator = torch.Generator().manual_seed(args.seed)
-    x = truth.sample((args.rows,), generator=generator).double().numpy()
-    fresh = truth.sample((args.test_rows,), generator=generator).double()
+    x = truth.sample(args.rows, generator=generator).numpy()
+    fresh = truth.sample(args.test_rows, generator=generator)
     options = {"max_seconds": args.max_seconds} if args.max_seconds else {}
     start, cpu = time.time(), time.process_time()
     model = FlowDensity(random_state=args.seed, **options).fit(x)
