@@ -29,7 +29,9 @@ def positive(where: str, name: str, value: float) -> float:
 def sizes(where: str, name: str, value: Sequence[int]) -> tuple[int, ...]:
     """`value` as a tuple of whole numbers >= 1."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(f"{where}: expected {name} to be a sequence of sizes; got {value!r}. Write {name}=(128, 128).")
+        raise ConfigError(
+            f"{where}: expected {name} to be a sequence of sizes; got {value!r}. Write {name}=(128, 128)."
+        )
     return tuple(at_least(where, f"{name}[{i}]", size, 1) for i, size in enumerate(value))
 
 
@@ -62,7 +64,8 @@ def context_batch(where: str, context: Tensor | None, shape: tuple[int, ...] | N
         raise ContextError(f"{where}: expected context of shape (*batch{_tail(shape)}); got none. Pass context=...")
     if context.dim() < len(shape) or tuple(context.shape[context.dim() - len(shape) :]) != shape:
         raise ContextError(
-            f"{where}: expected context of shape (*batch{_tail(shape)}); got {tuple(context.shape)}. Reshape the context."
+            f"{where}: expected context of shape (*batch{_tail(shape)}); got {tuple(context.shape)}. "
+            "Reshape the context."
         )
     return context.shape[: context.dim() - len(shape)]
 
