@@ -87,7 +87,9 @@ class Interval(Support):
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ConfigError(f"Interval: expected finite low < high; got ({self.low}, {self.high}). Swap or fix the ends.")
+            raise ConfigError(
+                f"Interval: expected finite low < high; got ({self.low}, {self.high}). Swap or fix the ends."
+            )
 
     @property
     def center(self) -> float:
