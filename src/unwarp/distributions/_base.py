@@ -17,8 +17,8 @@ __all__ = ["Distribution"]
 class Distribution(nn.Module, ABC):
     """A probability distribution over the events of `space`, possibly given a context.
 
-    Shapes: x `(*batch, *space.shape)`, context `(*batch, *context_shape)`, log_prob `(*batch)` in nats. The batches of x and
-    context broadcast. `sample((5,), context)` with context `(B, C)` gives `(5, B, *space.shape)`.
+    Shapes: x `(*batch, *space.shape)`, context `(*batch, *context_shape)`, log_prob `(*batch)` in nats. The batches of
+    x and context broadcast. `sample((5,), context)` with context `(B, C)` gives `(5, B, *space.shape)`.
 
     Attributes:
         space: where events live.
