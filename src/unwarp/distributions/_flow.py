@@ -88,9 +88,7 @@ class Flow(Distribution):
             z = self.transform.encode(x, self._for(self.transform, context))
         self.base.adapt(z, self._for(self.base, context), weight)
 
-    def _draw_from_base(
-        self, shape: Sequence[int], context: Tensor | None
-    ) -> tuple[tuple[int, ...], Tensor | None]:
+    def _draw_from_base(self, shape: Sequence[int], context: Tensor | None) -> tuple[tuple[int, ...], Tensor | None]:
         batch = self.batch_shape(shape, context)
         return (batch, None) if self.base.context_shape is None else (tuple(shape), context)
 
