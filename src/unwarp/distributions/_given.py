@@ -25,7 +25,9 @@ class Given(torch.distributions.Distribution):
     arg_constraints: dict[str, constraints.Constraint] = {}  # pyright: ignore[reportIncompatibleMethodOverride] # noqa: RUF012
     has_rsample = True
 
-    def __init__(self, distribution: Distribution, context: Tensor | None = None, batch: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, distribution: Distribution, context: Tensor | None = None, batch: Sequence[int] | None = None
+    ) -> None:
         own = _check.context_batch("given", context, distribution.context_shape)
         shape = torch.Size(own if batch is None else batch)
         self.distribution = distribution
