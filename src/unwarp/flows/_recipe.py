@@ -97,10 +97,13 @@ def build(spec: dict[str, Any]) -> Flow:
     extra = set(spec) ^ {"recipe", "features", "options"}
     if extra or not isinstance(spec.get("options"), dict) or not isinstance(spec.get("recipe"), str):
         raise RecipeError(
-            f"build: expected a spec with recipe, features and options; got keys {sorted(map(str, spec))}. Take it from Flow.spec."
+            f"build: expected a spec with recipe, features and options; got keys {sorted(map(str, spec))}. "
+            "Take it from Flow.spec."
         )
     if "features" in spec["options"]:
-        raise RecipeError("build: expected features beside the options; got it among them too. Take the spec from Flow.spec.")
+        raise RecipeError(
+            "build: expected features beside the options; got it among them too. Take the spec from Flow.spec."
+        )
     return _find(spec["recipe"])(spec["features"], **spec["options"])
 
 
