@@ -14,7 +14,8 @@ _REACH = 10.0
 def squash(x: Tensor) -> Tensor:
     r"""$x / \sqrt{1 + (x/10)^2}$: nearly the identity for standardised data, never beyond 10.
 
-    A conditioner that sees a raw 1e3 pushes the other coordinates into degenerate bins; one that sees at most 10 does not.
+    A conditioner that sees a raw 1e3 pushes the other coordinates into degenerate bins; one that sees
+    at most 10 does not.
     """
     return x * (1 + (x / _REACH).square()).rsqrt()
 
@@ -22,8 +23,8 @@ def squash(x: Tensor) -> Tensor:
 class Dense(nn.Module):
     r"""$y = (W \odot S)\,x + b$ with $S_{ij} = m_{ij} / \sqrt{\sum_k m_{ik}}$ for a mask m (all ones without one).
 
-    Weights are of order 1 whatever the width, so that one learning rate suits every width, and noise on the weights changes the
-    output by its own size, not by the width's root times it.
+    Weights are of order 1 whatever the width, so that one learning rate suits every width, and noise on the weights
+    changes the output by its own size, not by the width's root times it.
 
     Args:
         inputs: length of x.
