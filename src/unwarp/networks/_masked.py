@@ -15,7 +15,7 @@ __all__ = ["MaskedMLP"]
 
 
 class _State(NamedTuple):
-    """What the network has computed from the inputs so far: each layer's finished units, the inputs themselves first."""
+    """What the network has computed so far: each layer's finished units, the inputs themselves first."""
 
     layers: tuple[Tensor, ...]
     offset: Tensor  # the context's share of the first hidden layer
@@ -24,10 +24,11 @@ class _State(NamedTuple):
 class MaskedMLP(nn.Module):
     """Fully connected network with `params` outputs for each feature, the i-th feature's seeing only inputs before i.
 
-    Hidden units are sorted by degree (how many inputs they see), so that `begin`, `emit` and `advance` compute every unit once
-    while the inputs arrive one by one: an autoregressive inverse costs about one pass, not one pass a feature.
+    Hidden units are sorted by degree (how many inputs they see), so that `begin`, `emit` and `advance` compute every
+    unit once while inputs arrive one by one: an autoregressive inverse costs about one pass, not one a feature.
 
-    Use it as the conditioner of `transforms.Autoregressive`. Inputs are squashed to [-10, 10]; the last layer starts at zero.
+    Use it as the conditioner of `transforms.Autoregressive`. Inputs are squashed to [-10, 10]; the last layer is
+    zero at the start.
 
     Args:
         features: number of inputs, and of groups of outputs.
@@ -40,8 +41,8 @@ class MaskedMLP(nn.Module):
     Raises:
         ConfigError: if a size is out of range.
 
-    Source: Germain et al., *MADE: Masked Autoencoder for Distribution Estimation*, 2015, arXiv:1502.03509, section 4. Differs:
-    degrees are evenly spaced and sorted, not drawn.
+    Source: Germain et al., *MADE: Masked Autoencoder for Distribution Estimation*, 2015, arXiv:1502.03509, section 4.
+    Differs: degrees are evenly spaced and sorted, not drawn.
 
     Example:
         >>> net = MaskedMLP(3, 2, hidden=(16,))
@@ -105,6 +106,7 @@ class MaskedMLP(nn.Module):
 
     def _offset(self, context: Tensor | None) -> Tensor | float:
         return 0.0 if self.of_context is None or context is None else self.of_context(squash(context))
+
 
 def _degrees(size: int, low: int, high: int) -> Tensor:
     """`size` whole numbers evenly spaced from low to high, sorted."""
