@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class MLP(nn.Module):
         widths = (inputs, *_check.sizes("MLP", "hidden", hidden)) if inputs else (1,)
         self.features = features
         self.context = context
-        self.hidden = nn.ModuleList(Dense(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.hidden = nn.ModuleList(Dense(a, b) for a, b in pairwise(widths))
         self.out = Dense(widths[-1], out, zero=True)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
