@@ -17,11 +17,12 @@ Kind = Literal["exact", "estimate", "bound"]
 class Transform(nn.Module, ABC):
     r"""An invertible map $z = f(x)$ from data to latent, with $\log|\det \partial z/\partial x|$.
 
-    A final subclass calls `super().__init__()`, sets `domain` and `codomain`, and writes `forward` and `inverse`; both return
-    the point and its ladj, computed together. It may override `encode`, `decode` where the ladj is dear, and `adapt`.
+    A final subclass calls `super().__init__()`, sets `domain` and `codomain`, and writes `forward` and `inverse`; both
+    return the point and its ladj, computed together. It may override `encode`, `decode` where the ladj is dear,
+    and `adapt`.
 
-    Shapes: x `(*batch, *domain.shape)`, z `(*batch, *codomain.shape)`, context `(*batch, *context_shape)`, ladj `(*batch)`
-    in nats, of the direction called.
+    Shapes: x `(*batch, *domain.shape)`, z `(*batch, *codomain.shape)`, context `(*batch, *context_shape)`, ladj
+    `(*batch)` in nats, of the direction called.
 
     Attributes:
         domain: the space of x.
@@ -59,4 +60,4 @@ class Transform(nn.Module, ABC):
         return self.inverse(z, context)[0]
 
     def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
-        """Set what should follow the data (means, scales, tails) from `x: (n, *event)` and `weight: (n,)`; here: nothing."""
+        """Set what follows the data (means, scales, tails) from `x: (n, *event)`, `weight: (n,)`; here: nothing."""
