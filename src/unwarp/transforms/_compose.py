@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -39,10 +40,11 @@ class Compose(Transform):
         flat = [leaf for part in parts for leaf in (part.parts if isinstance(part, Compose) else [part])]
         if not flat:
             raise ConfigError("Compose: expected at least one transform; got none. Give a list of transforms.")
-        for i, (a, b) in enumerate(zip(flat, flat[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(flat)):
             if a.codomain != b.domain:
                 raise SpaceError(
-                    f"Compose: expected part {i + 1} to start where part {i} ends; got {type(a).__name__} -> {a.codomain} "
+                    f"Compose: expected part {i + 1} to start where part {i} ends; "
+                    f"got {type(a).__name__} -> {a.codomain} "
                     f"and {type(b).__name__} <- {b.domain}. Put a map between them."
                 )
         super().__init__(flat[0].domain, flat[-1].codomain, kind=weakest([part.kind for part in flat]))
@@ -121,6 +123,7 @@ def joint_context(shapes: Sequence[tuple[int, ...] | None]) -> tuple[int, ...] |
     wanted = {shape for shape in shapes if shape is not None}
     if len(wanted) > 1:
         raise ContextError(
-            f"Compose: expected one context shape among the parts; got {sorted(wanted)}. Build the parts with the same context."
+            f"Compose: expected one context shape among the parts; got {sorted(wanted)}. "
+            "Build the parts with the same context."
         )
     return wanted.pop() if wanted else None
