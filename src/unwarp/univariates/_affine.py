@@ -71,7 +71,8 @@ class Shift(Univariate):
 
     Shapes: x `(...)`; params `(..., 1)` -> y, ladj `(...)`.
 
-    Source: Dinh, Krueger and Bengio, *NICE: Non-linear Independent Components Estimation*, 2015, arXiv:1410.8516, eq. 9.
+    Source: Dinh, Krueger and Bengio, *NICE: Non-linear Independent Components Estimation*, 2015, arXiv:1410.8516,
+    eq. 9.
 
     Example:
         >>> y, ladj = Shift().forward(torch.tensor([3.0]), torch.tensor([[2.0]]))
