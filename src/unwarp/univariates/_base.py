@@ -15,7 +15,8 @@ class Univariate(ABC):
     r"""A monotone scalar map $y = f(x; \theta)$ whose parameters are handed in.
 
     Final subclasses are frozen dataclasses over `unwarp.functional`: hashable, without tensors inside. Where
-    `domain == codomain`, parameters of zero give the identity, so a zero-initialised network starts as the identity flow.
+    `domain == codomain`, parameters of zero give the identity, so a zero-initialised network starts as the
+    identity flow.
 
     Shapes: x, y and ladj `(...)`; params `(..., n_params)`. ladj is $\log|df/dx|$ of the direction called, in nats.
     """
@@ -46,5 +47,5 @@ class Univariate(ABC):
         """`x = f^-1(y)` and `log|dx/dy|`."""
 
     def guess(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Parameters to start from for data `x: (n, features)` with `weight: (n,)`; `(features, n_params)`; here: zeros."""
+        """Parameters `(features, n_params)` to start from for `x: (n, features)`, `weight: (n,)`; here: zeros."""
         return x.new_zeros(x.shape[-1], self.n_params)
