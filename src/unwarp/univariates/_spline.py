@@ -35,8 +35,8 @@ class RationalQuadratic(Univariate):
     Raises:
         ConfigError: if `bins < 2`, `bound <= 0`, or the floors leave no room.
 
-    Source: Durkan et al., *Neural Spline Flows*, 2019, arXiv:1906.04032, section 3.1. Differs: zero params are the identity, and the
-    inverse clamps its discriminant.
+    Source: Durkan et al., *Neural Spline Flows*, 2019, arXiv:1906.04032, section 3.1. Differs: zero params are the
+    identity, and the inverse clamps its discriminant.
 
     Example:
         >>> f = RationalQuadratic(bins=4)
