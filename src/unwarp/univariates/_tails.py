@@ -18,15 +18,15 @@ __all__ = ["HeavyTail"]
 class HeavyTail(Univariate):
     r"""Turns tails like a Student-t's into normal ones, each side with a weight of its own.
 
-    $y = \operatorname{sign}(x)\sqrt{\log(1 + \lambda x^2)/\lambda}$ with $\lambda = \max(\theta, 0)$, one for each sign of x.
-    When y is normal, x has tails $|x|^{-(\nu + 1)}$ with $\nu = 1/\lambda$; $\lambda = 0$ is the identity.
+    $y = \operatorname{sign}(x)\sqrt{\log(1 + \lambda x^2)/\lambda}$ with $\lambda = \max(\theta, 0)$, one for each sign
+    of x. When y is normal, x has tails $|x|^{-(\nu + 1)}$ with $\nu = 1/\lambda$; $\lambda = 0$ is the identity.
 
     Use it as the layer nearest to the data where tails are heavier than Gaussian: later layers then see light ones.
 
     Shapes: x `(...)`; params `(..., 2)`, the lower and the upper $\theta$ -> y, ladj `(...)`; ladj in nats.
 
-    Source: after Wallace, *Bounds on normal approximations to Student's and the chi-square distributions*, 1959; the place in the
-    flow is that of Hickling and Prangle, *Flexible tails for normalizing flows*, 2024, arXiv:2406.16971.
+    Source: after Wallace, *Bounds on normal approximations to Student's and the chi-square distributions*, 1959; the
+    place in the flow is that of Hickling and Prangle, *Flexible tails for normalizing flows*, 2024, arXiv:2406.16971.
 
     Example:
         >>> y, _ = HeavyTail().forward(torch.tensor([-5.0, 1e6]), torch.tensor([[0.0, 0.5], [0.0, 0.5]]))
