@@ -3,5 +3,6 @@
 from unwarp.data._infer import infer
 from unwarp.data._io import read_table, write_table
 from unwarp.data._schema import Column, Schema
+from unwarp.data._toy import Toy, toy, toys
 
-__all__ = ["Column", "Schema", "infer", "read_table", "write_table"]
+__all__ = ["Column", "Schema", "Toy", "infer", "read_table", "toy", "toys", "write_table"]
