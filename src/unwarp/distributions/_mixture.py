@@ -10,7 +10,13 @@ from torch import Generator, Tensor, nn
 from unwarp import _check
 from unwarp._space import Space
 from unwarp.distributions._base import Distribution
-from unwarp.functional import GaussianMixtureFit, fit_gaussian_mixture, gaussian_mixture_log_prob
+from unwarp.functional import (
+    GaussianMixtureFit,
+    fit_gaussian_mixture,
+    gaussian_mixture_from_normal,
+    gaussian_mixture_log_prob,
+    gaussian_mixture_to_normal,
+)
 
 __all__ = ["GaussianMixture"]
 
@@ -63,6 +69,14 @@ class GaussianMixture(Distribution):
         factor = torch.linalg.inv(fit.whitener)
         x = fit.means[k] + (factor[k] @ eps.unsqueeze(-1)).squeeze(-1)
         return x, gaussian_mixture_log_prob(x, *fit)
+
+    def to_normal(self, x: Tensor) -> Tensor:
+        """Events of the mixture as standard normal ones, `(*batch, D)`; see `functional.gaussian_mixture_to_normal`."""
+        return gaussian_mixture_to_normal(x, *self._fit())
+
+    def from_normal(self, u: Tensor) -> Tensor:
+        """Inverse of `to_normal`, `(*batch, D)`, to the precision of bisection."""
+        return gaussian_mixture_from_normal(u, *self._fit())
 
     def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
         with torch.no_grad():

@@ -34,6 +34,8 @@ class Normal(Distribution):
         True
     """
 
+    anchor: Tensor
+
     def __init__(self, features: int) -> None:
         super().__init__(Space((_check.at_least("Normal", "features", features, 1),)))
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # tells dtype and device
@@ -93,7 +95,9 @@ class StudentT(Distribution):
     ) -> tuple[Tensor, Tensor]:
         nu = self.freedom
         normal = _randn(self.batch_shape(shape, context) + self.space.shape, nu, generator)
-        gamma = torch._standard_gamma((nu / 2).expand(normal.shape), generator)
+        gamma = torch._standard_gamma(  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+            (nu / 2).expand(normal.shape), generator
+        )  # the one gamma sampler of torch that takes a generator
         x = normal * (nu / (2 * gamma.clamp(min=torch.finfo(nu.dtype).tiny))).sqrt()
         return x, self.log_prob(x)
 
@@ -120,6 +124,8 @@ class Uniform(Distribution):
         >>> Uniform(2).log_prob(torch.tensor([[0.5, 0.5], [0.5, 2.0]])).tolist()
         [0.0, -inf]
     """
+
+    anchor: Tensor
 
     def __init__(self, features: int, *, low: float = 0.0, high: float = 1.0) -> None:
         super().__init__(Space((_check.at_least("Uniform", "features", features, 1),), Interval(low, high)))

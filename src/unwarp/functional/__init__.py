@@ -1,7 +1,13 @@
 """Pure tensor functions: scalar maps with their ladj, mixtures. No modules, no state, the papers' symbols."""
 
 from unwarp.functional._affine import affine, affine_inverse, soft_clip
-from unwarp.functional._mixture import GaussianMixtureFit, fit_gaussian_mixture, gaussian_mixture_log_prob
+from unwarp.functional._mixture import (
+    GaussianMixtureFit,
+    fit_gaussian_mixture,
+    gaussian_mixture_from_normal,
+    gaussian_mixture_log_prob,
+    gaussian_mixture_to_normal,
+)
 from unwarp.functional._spline import rational_quadratic, rational_quadratic_inverse
 from unwarp.functional._support import exp, log, logit, sigmoid, softplus, softplus_inverse
 from unwarp.functional._tails import lighten, lighten_inverse
@@ -12,7 +18,9 @@ __all__ = [
     "affine_inverse",
     "exp",
     "fit_gaussian_mixture",
+    "gaussian_mixture_from_normal",
     "gaussian_mixture_log_prob",
+    "gaussian_mixture_to_normal",
     "lighten",
     "lighten_inverse",
     "log",

@@ -8,7 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["GaussianMixtureFit", "fit_gaussian_mixture", "gaussian_mixture_log_prob"]
+__all__ = [
+    "GaussianMixtureFit",
+    "fit_gaussian_mixture",
+    "gaussian_mixture_from_normal",
+    "gaussian_mixture_log_prob",
+    "gaussian_mixture_to_normal",
+]
 
 
 class GaussianMixtureFit(NamedTuple):
@@ -28,6 +34,45 @@ def gaussian_mixture_log_prob(x: Tensor, log_weights: Tensor, means: Tensor, whi
     Shapes: x `(*batch, D)` -> `(*batch)`; parameters as in `GaussianMixtureFit`.
     """
     return _joint(x, log_weights, means, whitener).logsumexp(-1)
+
+
+def gaussian_mixture_to_normal(x: Tensor, log_weights: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
+    r"""$u_i = \Phi^{-1}(F(x_i \mid x_{<i}))$: what is distributed as the mixture becomes standard normal.
+
+    Since the whiteners are triangular, $a_k = A_k(x - \mu_k)$ holds the components' conditional residuals, and
+    $F(x_i \mid x_{<i}) = \sum_k w_k(x_{<i})\,\Phi(a_{ki})$ with weights from the features before i: one pass for all i.
+
+    Shapes: x `(*batch, D)` -> u `(*batch, D)`; parameters as in `GaussianMixtureFit`.
+
+    Source: M. Rosenblatt, *Remarks on a multivariate transformation*, 1952.
+    """
+    a = _residuals(x, means, whitener)
+    log_density = whitener.diagonal(dim1=-2, dim2=-1).log() - 0.5 * a.square()
+    log_w = (log_weights.unsqueeze(-1) + log_density.cumsum(-1) - log_density).log_softmax(-2)
+    return _normal_quantile(log_w, a)
+
+
+def gaussian_mixture_from_normal(u: Tensor, log_weights: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
+    """Inverse of `gaussian_mixture_to_normal`: feature by feature, by bisection between the components' own quantiles.
+
+    Shapes: u `(*batch, D)` -> x `(*batch, D)`.
+    """
+    x = torch.zeros_like(u)
+    log_w = log_weights.expand(*u.shape[:-1], -1)
+    for i in range(u.shape[-1]):
+        slope = whitener[:, i, i]
+        middle = means[:, i] - ((x[..., None, :i] - means[:, :i]) * whitener[:, i, :i]).sum(-1) / slope
+        ends = middle + u[..., i, None] / slope
+        low, high = ends.amin(-1), ends.amax(-1)
+        weight = log_w.log_softmax(-1).unsqueeze(-1)
+        for _ in range(70):
+            half = 0.5 * (low + high)
+            above = _normal_quantile(weight, ((half.unsqueeze(-1) - middle) * slope).unsqueeze(-1)).squeeze(-1) > u[..., i]
+            low, high = torch.where(above, low, half), torch.where(above, half, high)
+        x[..., i] = 0.5 * (low + high)
+        a = (x[..., i, None] - middle) * slope
+        log_w = log_w + slope.log() - 0.5 * a.square()
+    return x
 
 
 def fit_gaussian_mixture(
@@ -73,12 +118,24 @@ def fit_gaussian_mixture(
 
 def _joint(x: Tensor, log_weights: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
     """log pi_k + log N(x; mu_k, Sigma_k), `(*batch, K)`."""
-    components, features = means.shape
-    offset = (whitener @ means.unsqueeze(-1)).flatten()
-    white = (x @ whitener.flatten(0, 1).mT - offset).unflatten(-1, (components, features))
+    features = means.shape[-1]
+    white = _residuals(x, means, whitener)
     half_log_det = whitener.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     constant = log_weights + half_log_det - 0.5 * features * math.log(2 * math.pi)
     return constant - 0.5 * white.square().sum(-1)
+
+
+def _residuals(x: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
+    """A_k (x - mu_k) of every component, `(*batch, K, D)`."""
+    offset = (whitener @ means.unsqueeze(-1)).flatten()
+    return (x @ whitener.flatten(0, 1).mT - offset).unflatten(-1, means.shape)
+
+
+def _normal_quantile(log_w: Tensor, a: Tensor) -> Tensor:
+    """Quantile of sum_k w_k Phi(a_k), `(*batch, K, D)` -> `(*batch, D)`; the smaller tail is summed, so that neither is lost."""
+    lower = (log_w + torch.special.log_ndtr(a)).logsumexp(-2)
+    upper = (log_w + torch.special.log_ndtr(-a)).logsumexp(-2)
+    return torch.where(lower < upper, torch.special.ndtri(lower.exp()), -torch.special.ndtri(upper.exp()))
 
 
 def _maximise(x: Tensor, w: Tensor, resp: Tensor, floor: Tensor) -> GaussianMixtureFit:
