@@ -17,15 +17,17 @@ __all__ = ["Coupling"]
 
 
 class Coupling(Transform):
-    r"""$z_a = x_a$ and $z_b = f(x_b; \theta)$ with $\theta = \text{net}(x_a, \text{context})$; $\text{ladj} = \sum_b \log f'$.
+    r"""$z_a = x_a$ and $z_b = f(x_b; \theta)$ with $\theta = \text{net}(x_a, \text{context})$.
+
+    The log-determinant is $\text{ladj} = \sum_b \log f'(x_b; \theta)$.
 
     Use it where density and sampling should both cost one pass of the network. Exchange the parts between layers.
 
     Args:
         features: number of features D; with one feature nothing is kept, and the map depends on the context alone.
         univariate: the scalar map from the reals to the reals.
-        net: network from the kept features (and the context) to `univariate.n_params` numbers for each moved one, called as
-            `net(kept, context)`.
+        net: network from the kept features (and the context) to `univariate.n_params` numbers for each moved one,
+            called as `net(kept, context)`.
         mask: which features are kept, D booleans; by default the first half.
         context: length of the context; 0 for none.
 
@@ -45,6 +47,10 @@ class Coupling(Transform):
         (True, torch.Size([4]))
     """
 
+    kept: Tensor
+    moved: Tensor
+    order: Tensor
+
     def __init__(
         self,
         features: int,
@@ -58,11 +64,13 @@ class Coupling(Transform):
         keep = [i < features // 2 for i in range(features)] if mask is None else [bool(m) for m in mask]
         if len(keep) != features or all(keep):
             raise ConfigError(
-                f"Coupling: expected a mask of {features} booleans, at least one False; got {keep}. Mark the kept features True."
+                f"Coupling: expected a mask of {features} booleans, at least one False; got {keep}. "
+                "Mark the kept features True."
             )
         if univariate.domain != univariate.codomain:
             raise SpaceError(
-                f"Coupling: expected a scalar map within one support; got {univariate.domain} -> {univariate.codomain}. "
+                "Coupling: expected a scalar map within one support; "
+                f"got {univariate.domain} -> {univariate.codomain}. "
                 "Use Unconstrain before the couplings."
             )
         super().__init__(Space((features,), univariate.domain), context=context)
