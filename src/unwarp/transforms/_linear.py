@@ -19,8 +19,8 @@ __all__ = ["LU", "Permute"]
 class LU(Transform):
     r"""$z = L U x + b$ with $L$ unit lower and $U$ upper triangular; $\text{ladj} = \sum_i \log U_{ii}$.
 
-    Use it between couplings so that every feature reaches every other. Starts as the identity; the logarithms of U's diagonal
-    are bounded by 5.
+    Use it between couplings so that every feature reaches every other. Starts as the identity; the logarithms of U's
+    diagonal are bounded by 5.
 
     Args:
         features: number of features D.
@@ -79,6 +79,9 @@ class Permute(Transform):
         >>> Permute([2, 0, 1]).encode(torch.tensor([10.0, 20.0, 30.0])).tolist()
         [30.0, 10.0, 20.0]
     """
+
+    order: Tensor
+    back: Tensor
 
     def __init__(self, order: Sequence[int]) -> None:
         if not order or sorted(order) != list(range(len(order))):
