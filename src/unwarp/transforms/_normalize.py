@@ -16,9 +16,9 @@ __all__ = ["ActNorm", "Standardize", "Whiten"]
 class Standardize(Transform):
     r"""$z = (x - m)/s$ with fixed centre and scale; $\text{ladj} = -\sum_i \log s_i$.
 
-    Use it as the first layer on tables: splines then see their box filled, and densities stay in the data's units. The identity
-    until `adapt` sets m and s from data: mean and standard deviation, or median and scaled interquartile range for a feature
-    whose tails make the standard deviation meaningless.
+    Use it as the first layer on tables: splines then see their box filled, and densities stay in the data's units. The
+    identity until `adapt` sets m and s from data: mean and standard deviation, or median and scaled interquartile range
+    for a feature whose tails make the standard deviation meaningless.
 
     Args:
         features: number of features D.
@@ -34,6 +34,9 @@ class Standardize(Transform):
         >>> layer.encode(torch.tensor([[1.0], [3.0]])).flatten().tolist()
         [-1.0, 1.0]
     """
+
+    center: Tensor
+    scale: Tensor
 
     def __init__(self, features: int) -> None:
         super().__init__(Space((_check.at_least("Standardize", "features", features, 1),)))
@@ -59,7 +62,8 @@ class Standardize(Transform):
 class ActNorm(Transform):
     r"""$z = x e^s + t$ with learned scale and shift for each feature; $\text{ladj} = \sum_i s_i$.
 
-    Use it inside deep stacks to keep activations in a spline's box. `adapt` starts it so that z has mean 0 and variance 1.
+    Use it inside deep stacks to keep activations in a spline's box. `adapt` starts it so that z has mean 0 and
+    variance 1.
 
     Args:
         features: number of features D.
@@ -69,8 +73,8 @@ class ActNorm(Transform):
     Raises:
         ConfigError: if `features < 1`.
 
-    Source: Kingma and Dhariwal, *Glow*, 2018, arXiv:1807.03039, section 3.1. Differs: the start is set by `adapt`, not by the first
-    batch that happens to pass.
+    Source: Kingma and Dhariwal, *Glow*, 2018, arXiv:1807.03039, section 3.1. Differs: the start is set by `adapt`, not
+    by the first batch that happens to pass.
 
     Example:
         >>> layer = ActNorm(1)
@@ -103,8 +107,9 @@ class ActNorm(Transform):
 class Whiten(Transform):
     r"""$z = A (x - m)$ with a fixed lower-triangular $A$; $\text{ladj} = \sum_i \log A_{ii}$.
 
-    Use it after `Standardize` where features are strongly correlated: layers and base then see directions of equal scale. The
-    identity until `adapt` sets m to the mean and A to the inverse Cholesky factor of the covariance, so that z is white.
+    Use it after `Standardize` where features are strongly correlated: layers and base then see directions of equal
+    scale. The identity until `adapt` sets m to the mean and A to the inverse Cholesky factor of the covariance, so that
+    z is white.
 
     Args:
         features: number of features D.
@@ -121,6 +126,9 @@ class Whiten(Transform):
         >>> bool(torch.allclose(layer.encode(x).T.cov(correction=0), torch.eye(2), atol=1e-5))
         True
     """
+
+    center: Tensor
+    matrix: Tensor
 
     def __init__(self, features: int) -> None:
         super().__init__(Space((_check.at_least("Whiten", "features", features, 1),)))
