@@ -35,7 +35,7 @@ class Spec(_Strict):
 class Config(_Strict):
     """The whole configuration of a model file."""
 
-    unwarp: Literal[1]
+    unwarp: Annotated[int, Field(ge=1, le=SCHEMA)]
     spec: Spec
     dtype: Literal["float32", "float64"]
     columns: Annotated[list[dict[_Text, JsonValue]], Field(max_length=2**20)] | None

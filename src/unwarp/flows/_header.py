@@ -137,7 +137,7 @@ _NEVER = (
     "unwarp never opens those, for reading one can run code hidden in it. "
     "Load it in a sandbox with what wrote it, and save the flow with unwarp's save(flow, path)."
 )
-_PICKLE = re.compile(rb"\x80[\x00-\x05]|\(?[ldt]p?\d+\n|\(?[ic][\w.]+\n[\w.]+\n|[SVIFL][^\n]*\n\.")
+_PICKLE = re.compile(rb"[](}]q\x00|\x80[\x00-\x05]|\(?[ldt]p?\d+\n|\(?[ic][\w.]+\n[\w.]+\n|[SVIFL][^\n]*\n\.")
 _MAGIC = {
     b"PK\x03\x04": f"a zip archive (such as a PyTorch checkpoint or .npz); {_NEVER}",
     b"PK\x05\x06": f"an empty zip archive. {_SAVED}",

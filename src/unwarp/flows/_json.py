@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["dumps", "loads"]
 
 _DEPTH = 32
-_VALUES = 2**18  # strings and separators: what 20,000 tensors need, with room
+_VALUES = 2**18  # quotes, separators, brackets: what 20,000 tensors need, with room
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 
@@ -27,7 +27,7 @@ def loads(text: bytes | str) -> Any:
     """Parse `text`, refusing what a hostile or broken file may hold.
 
     Unlike `json.loads` it refuses duplicate keys, NaN and infinity, numbers beyond 64 bits, nesting deeper than 32 and
-    texts of more than 262,144 strings or separators, the last two before anything is parsed.
+    texts of more than 262,144 quotes, separators or brackets, the last two before anything is parsed.
 
     Raises:
         ValueError: which says what was refused.
@@ -47,11 +47,11 @@ def loads(text: bytes | str) -> Any:
 def _check_size(text: str) -> None:
     outside = text.replace("\\\\", "").replace('\\"', "")
     if outside.count('"') > _VALUES:
-        raise ValueError(f"JSON of more than {_VALUES} strings")
+        raise ValueError(f"JSON of more than {_VALUES} quotes")
     outside = "".join(outside.split('"')[::2])
-    if outside.count(",") > _VALUES:
-        raise ValueError(f"JSON of more than {_VALUES} values")
-    brackets = outside.encode("utf-8", "replace").translate(_SQUARE, b"").translate(None, _NOT_BRACKETS)
+    brackets = outside.encode("utf-8", "replace").translate(_SQUARE).translate(None, _NOT_BRACKETS)
+    if outside.count(",") > _VALUES or len(brackets) > _VALUES:
+        raise ValueError(f"JSON of more than {_VALUES} separators or brackets")
     for _ in range(_DEPTH):  # each round takes the innermost level away
         brackets = brackets.replace(b"[]", b"")
     if brackets:
