@@ -26,8 +26,8 @@ _OFF = -30.0  # log weight of a component that is not used
 class GaussianMixture(Distribution):
     r"""$p(x) = \sum_k \pi_k\,\mathcal N(x; \mu_k, \Sigma_k)$ with full covariances, all learned.
 
-    Use it as a flow's base: `adapt` fits it to the latent by expectation and maximisation, so that training starts from the best
-    mixture and the flow only has to learn what a mixture cannot say.
+    Use it as a flow's base: `adapt` fits it to the latent by expectation and maximisation, so that training starts from
+    the best mixture and the flow only has to learn what a mixture cannot say.
 
     Args:
         features: number of features D.
@@ -102,7 +102,7 @@ class GaussianMixture(Distribution):
 def choose_mixture(
     x: Tensor, components: int, *, weight: Tensor | None = None, rows: int = 20_000, seed: int = 0
 ) -> GaussianMixtureFit:
-    """The mixture of at most `components` Gaussians that is best on a held-out fifth, refitted to all of (at most) `rows` rows.
+    """The mixture of at most `components` Gaussians that is best on a held-out fifth, refitted to at most `rows` rows.
 
     Counts 1, 2, 4, ... are tried in turn, up to one component for 5 D rows, until more no longer helps.
     """
