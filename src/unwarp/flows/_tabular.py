@@ -147,7 +147,8 @@ def iaf(
 ) -> Flow:
     """Inverse autoregressive flow: `maf` with its directions exchanged.
 
-    Use it for variational posteriors: draws and their density cost one pass; densities of given points cost D small steps.
+    Use it for variational posteriors: draws and their density cost one pass; densities of given points
+    cost D small steps.
 
     Args: as for `nice`.
 
@@ -258,7 +259,9 @@ def _supports(features: int, support: OneSupport | list[OneSupport]) -> Support 
     if not isinstance(support, list):
         return _one(support)
     if len(support) != features:
-        raise RecipeError(f"support: expected one for each of {features} features; got {len(support)}. Give one, or {features}.")
+        raise RecipeError(
+            f"support: expected one for each of {features} features; got {len(support)}. Give one, or {features}."
+        )
     return tuple(_one(entry) for entry in support)
 
 
