@@ -20,7 +20,8 @@ __all__ = [
 class GaussianMixtureFit(NamedTuple):
     r"""Parameters of a mixture of K Gaussians in D dimensions.
 
-    `whitener[k]` is the lower-triangular $A_k = L_k^{-1}$ with $\Sigma_k = L_k L_k^\top$, so that $A_k(x - \mu_k)$ is white.
+    `whitener[k]` is the lower-triangular $A_k = L_k^{-1}$ with $\Sigma_k = L_k L_k^\top$, so that
+    $A_k(x - \mu_k)$ is white.
     """
 
     log_weights: Tensor  # (K,)
@@ -67,7 +68,8 @@ def gaussian_mixture_from_normal(u: Tensor, log_weights: Tensor, means: Tensor, 
         weight = log_w.log_softmax(-1).unsqueeze(-1)
         for _ in range(70):
             half = 0.5 * (low + high)
-            above = _normal_quantile(weight, ((half.unsqueeze(-1) - middle) * slope).unsqueeze(-1)).squeeze(-1) > u[..., i]
+            a = (half.unsqueeze(-1) - middle) * slope
+            above = _normal_quantile(weight, a.unsqueeze(-1)).squeeze(-1) > u[..., i]
             low, high = torch.where(above, low, half), torch.where(above, half, high)
         x[..., i] = 0.5 * (low + high)
         a = (x[..., i, None] - middle) * slope
@@ -132,7 +134,7 @@ def _residuals(x: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
 
 
 def _normal_quantile(log_w: Tensor, a: Tensor) -> Tensor:
-    """Quantile of sum_k w_k Phi(a_k), `(*batch, K, D)` -> `(*batch, D)`; the smaller tail is summed, so that neither is lost."""
+    """Quantile of sum_k w_k Phi(a_k), `(*batch, K, D)` -> `(*batch, D)`; the smaller tail is summed: neither is lost."""
     lower = (log_w + torch.special.log_ndtr(a)).logsumexp(-2)
     upper = (log_w + torch.special.log_ndtr(-a)).logsumexp(-2)
     return torch.where(lower < upper, torch.special.ndtri(lower.exp()), -torch.special.ndtri(upper.exp()))
