@@ -30,7 +30,8 @@ def rational_quadratic(
 ) -> tuple[Tensor, Tensor]:
     r"""Spline of $K$ rational-quadratic bins on $[-B, B]$, the identity outside.
 
-    In bin $k$, with $\xi = (x - x_k)/w_k$, $s = h_k/w_k$ and $\delta = d_k + d_{k+1} - 2s$ (Durkan et al. 2019, eq. 4 and 5):
+    In bin $k$, with $\xi = (x - x_k)/w_k$, $s = h_k/w_k$ and $\delta = d_k + d_{k+1} - 2s$ (Durkan et al.
+    2019, eq. 4 and 5):
 
     $$ y = y_k + \frac{h_k\,[s\xi^2 + d_k\xi(1-\xi)]}{s + \delta\,\xi(1-\xi)} $$
 
@@ -57,7 +58,7 @@ def rational_quadratic(
 def rational_quadratic_inverse(
     y: Tensor, params: Tensor, *, bound: float, min_bin: float, min_slope: float
 ) -> tuple[Tensor, Tensor]:
-    r"""Inverse of `rational_quadratic`: x and $\log dx/dy$, by the root of a quadratic (Durkan et al. 2019, eq. 6 to 8).
+    r"""Inverse of `rational_quadratic`: x and $\log dx/dy$, the root of a quadratic (Durkan et al. 2019, eq. 6 to 8).
 
     With $\theta = (y - y_k)/h_k$: $a = s - d_k + \theta\delta$, $b = d_k - \theta\delta$, $c = -s\theta$ and
     $\xi = 2c / (-b - \sqrt{b^2 - 4ac})$, which does not cancel; the discriminant is clamped at 0.
@@ -85,7 +86,7 @@ def _evaluate(xi: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:
 
 
 def _locate(v: Tensor, params: Tensor, side: int, bound: float, min_bin: float, min_slope: float) -> _Bin:
-    """The bin of each point: `side` 0 searches the x knots, 1 the y knots. Only what this bin needs is computed after that."""
+    """The bin of each point: `side` 0 searches the x knots, 1 the y knots. The rest is computed for that bin alone."""
     bins = (params.shape[-1] + 1) // 3
     mass = params[..., : 2 * bins].unflatten(-1, (2, bins)).clamp(-_LARGEST, _LARGEST).exp()
     upto = mass.cumsum(-1)
