@@ -13,15 +13,15 @@ _STEEPEST = 60.0  # log(1 + lam t^2) beyond which the map goes on as a straight 
 
 
 def lighten(t: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Student-t to normal: $z = \operatorname{sign}(t) \sqrt{\log(1 + \lambda t^2)/\lambda}$ with $\lambda = 1/\nu \ge 0$.
+    r"""Student-t to normal: $z = \operatorname{sign}(t) \sqrt{\log(1 + \lambda t^2)/\lambda}$, $\lambda = 1/\nu \ge 0$.
 
-    Smooth, with slope 1 at 0 and the identity for $\lambda = 0$. A normal z has $p(t) \sim |t|^{-(\nu+1)}$ up to a root of a
-    logarithm. Where $\log(1 + \lambda t^2)$ passes 60 the map goes on as a straight line.
+    Smooth, with slope 1 at 0 and the identity for $\lambda = 0$. A normal z has $p(t) \sim |t|^{-(\nu+1)}$ up to a root
+    of a logarithm. Where $\log(1 + \lambda t^2)$ passes 60 the map goes on as a straight line.
 
     Shapes: t, lam `(...)` -> z and $\log dz/dt$, `(...)`.
 
-    Source: D. L. Wallace, *Bounds on normal approximations to Student's and the chi-square distributions*, 1959 (its leading
-    term).
+    Source: D. L. Wallace, *Bounds on normal approximations to Student's and the chi-square distributions*, 1959 (its
+    leading term).
     """
     lam = lam.clamp(min=0.0)
     edge, _, slope = _edge(lam)
