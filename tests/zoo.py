@@ -33,7 +33,9 @@ def _coupling(features: int, univariate: Univariate, context: int = 0) -> Coupli
     return Coupling(features, univariate, net, context=context)
 
 
-def _autoregressive(features: int, univariate: Univariate, context: int = 0, order: list[int] | None = None) -> Autoregressive:
+def _autoregressive(
+    features: int, univariate: Univariate, context: int = 0, order: list[int] | None = None
+) -> Autoregressive:
     net = MaskedMLP(features, univariate.n_params, hidden=(8, 8), context=context)
     return Autoregressive(features, univariate, net, order=order, context=context)
 
@@ -96,14 +98,23 @@ DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {
     "nsf(1 feature, context)": lambda: flows.nsf(1, layers=1, bins=4, hidden=(8,), context=1),
     "nsf(autoregressive)": lambda: flows.nsf(2, layers=2, bins=4, hidden=(8,), structure="autoregressive"),
     "nsf(everything)": lambda: flows.nsf(
-        2, layers=2, bins=4, hidden=(8,), support=["positive", ("interval", -1.0, 2.0)], tails="heavy", marginals=4, mixing="whiten", base="mixture", components=2
+        2,
+        layers=2,
+        bins=4,
+        hidden=(8,),
+        support=["positive", ("interval", -1.0, 2.0)],
+        tails="heavy",
+        marginals=4,
+        mixing="whiten",
+        base="mixture",
+        components=2,
     ),
 }
 
 ZOO: dict[str, Callable[[], Univariate | Transform | Distribution]] = {**UNIVARIATES, **TRANSFORMS, **DISTRIBUTIONS}
 
 
-def perturbed(thing, seed: int = 0, scale: float = 0.5):  # noqa: ANN001, ANN201
+def perturbed(thing, seed: int = 0, scale: float = 0.5):
     """The same object with `scale` times normal noise on its parameters."""
     if isinstance(thing, torch.nn.Module):
         generator = torch.Generator().manual_seed(seed)
