@@ -134,7 +134,7 @@ def _residuals(x: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
 
 
 def _normal_quantile(log_w: Tensor, a: Tensor) -> Tensor:
-    """Quantile of sum_k w_k Phi(a_k), `(*batch, K, D)` -> `(*batch, D)`; the smaller tail is summed: neither is lost."""
+    """Quantile of sum_k w_k Phi(a_k), `(*batch, K, D)` -> `(*batch, D)`; the smaller tail is summed, none lost."""
     lower = (log_w + torch.special.log_ndtr(a)).logsumexp(-2)
     upper = (log_w + torch.special.log_ndtr(-a)).logsumexp(-2)
     return torch.where(lower < upper, torch.special.ndtri(lower.exp()), -torch.special.ndtri(upper.exp()))
