@@ -28,7 +28,7 @@ def write_checkpoint(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]
     Raises:
         OSError: when the folder or the file cannot be written.
     """
-    flat = {name: t.detach().contiguous().cpu() for name, t in tensors.items()}
+    flat = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     text = json.dumps(facts, allow_nan=False, sort_keys=True)
     metadata = {"format": _FORMAT, "facts": text, "digest": _digest(flat, text)}
     write_atomically(path, [safetensors.torch.save(flat, metadata)])
@@ -57,7 +57,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
 
 
 def _refused(path: str | os.PathLike[str], what: str) -> BundleError:
-    return BundleError(f"{os.fspath(path)}: expected a training checkpoint; got {what}. Remove it or name another file.")
+    return BundleError(f"{os.fspath(path)}: expected a training checkpoint; got {what}. Remove it or name another.")
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

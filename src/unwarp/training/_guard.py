@@ -13,9 +13,9 @@ _LARGEST = torch.finfo(torch.float32).max
 class Guard:
     """Judges each gradient by the running median of the last gradients' norms.
 
-    A norm above `clip` medians is scaled down to that. A step is rejected, which means that nothing changes, when its norm is
-    above `reject` medians or when its norm or loss is not finite. Everything is computed on the device, so the host never
-    waits; `read` fetches the counts. Rejected norms enter the median too: what stays large is soon accepted.
+    A norm above `clip` medians is scaled down to that. A step is rejected, which means that nothing changes, when its
+    norm is above `reject` medians or when its norm or loss is not finite. Everything is computed on the device, so the
+    host never waits; `read` fetches the counts. Rejected norms enter the median too: what stays large is soon accepted.
 
     Args:
         device: where the gradients are.

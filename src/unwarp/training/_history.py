@@ -15,7 +15,7 @@ Stopped = Literal["budget", "patience", "diverged", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An event of a run. Losses are the objective's: for `likelihood` the mean negative log-likelihood in nats, lower is better.
+    """An event of a run. Losses are the objective's, lower is better: for `likelihood`, mean nats of -log p.
 
     Attributes:
         event: "train" (some steps went by), "validation", "rollback" (weights went bad and were put back) or "done".
@@ -50,8 +50,8 @@ class Step:
 class History:
     """The account of a run. Log-likelihoods are means in nats over the held-out rows, higher is better.
 
-    The flow's best weights and the mixture's size are chosen on the same held-out rows on which they are reported here, so each
-    of these figures is somewhat optimistic: keep rows of your own aside for a final judgement.
+    The flow's best weights and the mixture's size are chosen on the same held-out rows on which they are reported here,
+    so each of these figures is somewhat optimistic: keep rows of your own aside for a final judgement.
 
     Attributes:
         stopped: why the run ended: its "budget" was spent, "patience" ran out, it "diverged", or it was "interrupted".
@@ -67,10 +67,10 @@ class History:
         rollbacks: how often weights were put back.
         training: (step, mean loss since the entry before).
         validation: (step, value on the held-out rows); objective values, lower is better.
-        held_out: mean log-likelihood of the flow; None without held-out rows or for another objective than `likelihood`.
+        held_out: mean log-likelihood of the flow; None without held-out rows or under another objective.
         held_out_error: its standard error over the rows.
-        baselines: the same figure for plain models fitted to the same rows: "gaussian", "mixture", and "linear" (a Gaussian
-            with a mean linear in the context).
+        baselines: the same figure for plain models fitted to the same rows: "gaussian", "mixture", and "linear" (a
+            Gaussian with a mean linear in the context).
         margin: mean gain of the flow over the best baseline.
         margin_error: its standard error, of the differences row by row.
     """
@@ -111,13 +111,13 @@ class History:
 
     @property
     def worth_it(self) -> bool | None:
-        """Is the flow better than the best baseline by more than a standard error? None when there is nothing to compare."""
+        """Does the flow beat the best baseline by more than a standard error? None with nothing to compare."""
         return None if self.margin is None or self.margin_error is None else self.margin > self.margin_error
 
     def summary(self) -> str:
         """The run in a few lines."""
-        how = {"budget": "budget spent", "patience": "no more gain", "diverged": "diverged", "interrupted": "interrupted"}
-        lines = [f"{self.steps} steps of {self.batch} of {self.rows} rows in {self.seconds:.1f} s: {how[self.stopped]}."]
+        how = {"budget": "budget spent", "patience": "no more gain"}.get(self.stopped, self.stopped)
+        lines = [f"{self.steps} steps of {self.batch} of {self.rows} rows in {self.seconds:.1f} s: {how}."]
         if self.skipped or self.rollbacks:
             lines.append(f"{self.skipped} steps left out, weights put back {self.rollbacks} times.")
         if self.stopped == "diverged":

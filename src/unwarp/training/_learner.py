@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from unwarp.training._guard import Guard
 
-__all__ = ["Learner"]
+__all__ = ["Learner", "averaged_weights"]
 
 _EVERY = 4  # steps between two updates of the averaged weights
 
@@ -18,8 +20,8 @@ _EVERY = 4  # steps between two updates of the averaged weights
 class Learner:
     """AdamW with a gradient guard and an exponential moving average of the weights.
 
-    The average's horizon is a tenth of the steps so far and at most `1 / (1 - average)` steps, so short runs are not held
-    back by their first steps. Only matrices (tensors called `weight`) decay.
+    The average's horizon is a tenth of the steps so far and at most `1 / (1 - average)` steps, so short runs are not
+    held back by their first steps. Only matrices (tensors called `weight`) decay.
 
     Args:
         module: whose parameters that require a gradient are trained.
@@ -52,10 +54,10 @@ class Learner:
         if self.optimizer is None:
             return
         loss.backward()
-        norms = torch._foreach_norm([p.grad for p in self.params if p.grad is not None])  # noqa: SLF001
+        norm = get_total_norm([p.grad for p in self.params if p.grad is not None])
         # what gradient scalers hand to the fused kernel: it divides by the one, and does nothing where the other is 1
         self.optimizer.grad_scale, self.optimizer.found_inf = self.guard.judge(  # pyright: ignore[reportAttributeAccessIssue]
-            torch.linalg.vector_norm(torch.stack(norms)), loss, step
+            norm, loss, step
         )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -63,17 +65,14 @@ class Learner:
         self.optimizer.zero_grad()
         if step % _EVERY == 0:
             share = max(1 - self.average, 10 / (step + 10))
-            torch._foreach_lerp_(self.means, [p.detach() for p in self.params], 1 - (1 - share) ** _EVERY)  # noqa: SLF001
+            get_ema_multi_avg_fn((1 - share) ** _EVERY)(self.means, self.params, step)  # pyright: ignore[reportArgumentType]
 
     def is_finite(self) -> bool:
         """Are all weights, and their average, finite?"""
-        if not self.params:
-            return True
-        norms = torch._foreach_norm([*(p.detach() for p in self.params), *self.means])  # noqa: SLF001
-        return bool(torch.isfinite(torch.stack(norms)).all())
+        return bool(torch.isfinite(get_total_norm([*self.params, *self.means])))
 
     @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> Generator[None, None, None]:
         """Within, the module has the averaged weights and is in evaluation mode."""
         live = [p.detach().clone() for p in self.params]
         self._fill(self.means)
@@ -86,9 +85,9 @@ class Learner:
             self.module.train()
 
     def _fill(self, values: list[Tensor]) -> None:
-        if self.params:
-            with torch.no_grad():
-                torch._foreach_copy_(self.params, values)  # noqa: SLF001
+        with torch.no_grad():
+            for p, value in zip(self.params, values, strict=True):
+                p.copy_(value)
 
     def snapshot(self) -> dict[str, Tensor]:
         """Copies of all that a later step depends on."""

@@ -41,9 +41,8 @@ def steps(
 ) -> Generator[Step, None, None]:
     """Train `flow` on `x`, yielding an event every few steps; `fit` is the same in one call.
 
-    Use it to watch a run, or to end it by a rule of your own: leave the loop at any event, close the generator (a `for` loop
-    that breaks does), and the flow has the best weights so far. Arguments as in `fit`. Nothing happens before the first event is
-    asked for, except that the arguments are checked.
+    Use it to watch a run, or to end it by a rule of your own: close the generator at any event, and the flow has the
+    best weights so far. Arguments as in `fit`; they are checked at once, the rest happens as events are asked for.
 
     Example:
         >>> import torch
@@ -82,30 +81,31 @@ def fit(
     baselines: Sequence[Baseline] = ("gaussian", "linear", "mixture"),
     progress: Callable[[Step], object] | None = None,
 ) -> History:
-    r"""Fit `flow` to the rows of `x` and give an account of it; the flow ends with its best weights, in evaluation mode.
+    r"""Fit `flow` to the rows of `x` and give an account; the flow ends with its best weights, in evaluation mode.
 
-    AdamW with warm-up and half a cosine to zero over the budget; gradients are guarded by the running median of their norms; the
-    moving average of the weights is what is validated and kept. The best weights on held-out rows win, those before the first
-    step included: a good start is never lost. Weights that go bad are put back with half the learning rate. Rows of zero weight
-    are as good as absent.
+    AdamW with warm-up and half a cosine to zero over the budget; gradients are guarded by the running median of their
+    norms; the moving average of the weights is what is validated and kept. The best weights on held-out rows win, those
+    before the first step included: a good start is never lost. Weights that go bad are put back with half the learning
+    rate. Rows of zero weight are as good as absent.
 
-    Under a budget of steps, the same arguments give the same weights bit by bit on one machine, killed and resumed or not. Torch's
-    global random streams stay as they are. Ctrl-C ends the run in order: the best weights so far are kept and the account says
-    `interrupted`.
+    Under a budget of steps, the same arguments give the same weights bit by bit on one machine, killed and resumed or
+    not. Torch's global random streams stay as they are. Ctrl-C ends the run in order: the best weights so far are kept
+    and the account says `interrupted`.
 
     Args:
         flow: what to train; parameters that require no gradient stay as they are. Data go to its device.
-        x: data, `(n, *event)`. May be float64 for a float32 flow: leading maps without trainable parameters then work in float64.
+        x: data, `(n, *event)`. May be float64 for a float32 flow: leading maps without trainable parameters then work
+            in float64.
         objective: what to minimise.
         context: `(n, *context_event)`.
         weight: of each row, `(n,)`, finite and >= 0; only ratios matter.
-        validation: share of the rows to hold out, or held-out tensors `x` or `(x, context)` or `(x, context, weight)`. With 0,
-            all rows train and the last averaged weights are kept.
+        validation: share of the rows to hold out, or held-out tensors `x` or `(x, context)` or `(x, context, weight)`.
+            With 0, all rows train and the last averaged weights are kept.
         batch: rows a step; by default 128 to 512, or all of up to 256 rows.
         lr: peak learning rate.
         max_steps: budget in steps.
-        max_seconds: budget in seconds, with which the learning rate falls; final scoring and baselines come on top. Without a
-            budget: a hundred passes over the data, 2,000 to 12,000 steps.
+        max_seconds: budget in seconds, along which the learning rate falls; final scoring and baselines come on top.
+            Without any budget: a hundred passes over the data, 2,000 to 12,000 steps.
         seed: of the split, the shuffling and layers that draw; by default a fresh one, told in the account.
         checkpoint: a file to which the run is saved, and from which it goes on if the file is there.
         checkpoint_seconds: between two saves.

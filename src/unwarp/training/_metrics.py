@@ -50,7 +50,7 @@ def _possible(train: Rows, wanted: Sequence[Baseline]) -> list[Baseline]:
 
 def _error(values: Tensor, weight: Tensor | None) -> float:
     """Standard error of the (weighted) mean: sqrt(sum w^2 (v - mean)^2) / sum w."""
-    w = torch.ones_like(values, dtype=torch.float64) if weight is None else weight.double()
+    w = torch.ones_like(values, dtype=torch.float64) if weight is None else weight.double().cpu()
     values = values.double()
     mean = (w * values).sum() / w.sum()
     return float((w * (values - mean)).square().sum().sqrt() / w.sum()) if len(values) > 1 else math.inf
@@ -84,14 +84,14 @@ def _mixture_of(components: int, train: Rows, held: Rows, center: Tensor, scale:
     x = (part.x.double().cpu() - center) / scale
     weight = None if part.weight is None else part.weight.double().cpu()
     fit = fit_gaussian_mixture(x, components, weight=weight, generator=generator, max_iterations=60)
-    pieces = [gaussian_mixture_log_prob((piece.x.double().cpu() - center) / scale, *fit) for piece in held.chunks(20_000)]
-    return torch.cat(pieces) - scale.log().sum()
+    pieces = ((piece.x.double().cpu() - center) / scale for piece in held.chunks(20_000))
+    return torch.cat([gaussian_mixture_log_prob(z, *fit) for z in pieces]) - scale.log().sum()
 
 
 def _linear(train: Rows, held: Rows, seed: int) -> Tensor:
     """A Gaussian whose mean is linear in the context, by weighted least squares: the residuals' Gaussian."""
     design, target = _with_one(train), train.x.double().cpu()
-    root = torch.ones(len(train), 1).double() if train.weight is None else train.weight.double().cpu().sqrt().unsqueeze(-1)
+    root = _weights(train).sqrt()
     solution = torch.linalg.lstsq(design * root, target * root, driver="gelsd").solution
     left = Rows(target - design @ solution, None, train.weight)
     return _gaussian(left, Rows(held.x.double().cpu() - _with_one(held) @ solution, None, held.weight), seed)
@@ -107,10 +107,16 @@ def _with_one(rows: Rows) -> Tensor:
 def _moments(rows: Rows) -> tuple[Tensor, Tensor]:
     """Weighted mean and standard deviation of each column; one where a column is constant."""
     x = rows.x.double().cpu()
-    w = torch.ones(len(rows), 1).double() if rows.weight is None else rows.weight.double().cpu().unsqueeze(-1)
+    w = _weights(rows)
     center = (w * x).sum(0) / w.sum()
     scale = ((w * (x - center).square()).sum(0) / w.sum()).sqrt()
     return center, torch.where(scale > 0, scale, 1.0)
+
+
+def _weights(rows: Rows) -> Tensor:
+    """The weights as a float64 column."""
+    w = torch.ones(len(rows)) if rows.weight is None else rows.weight
+    return w.double().cpu().unsqueeze(-1)
 
 
 _FIT: dict[Baseline, Callable[[Rows, Rows, int], Tensor]] = {

@@ -12,10 +12,10 @@ __all__ = ["Objective", "likelihood"]
 
 
 class Objective(Protocol):
-    """A scalar to minimise over batches: differentiable in the flow's parameters, the mean over rows of something.
+    """A scalar to minimise over batches: the mean over rows of something differentiable in the flow's parameters.
 
-    Shapes: x `(n, *event)`, context `(n, *context_event)` or None, weight `(n,)` or None. Weights have mean one over the
-    data set, so `(weight * value).mean()` is the weighted mean, and a batch's value is an unbiased estimate of it.
+    Shapes: x `(n, *event)`, context `(n, *context_event)` or None, weight `(n,)` or None. Weights have mean one over all
+    the data, so `(weight * value).mean()` is the weighted mean, and a batch gives an unbiased estimate of it.
     """
 
     def __call__(self, flow: Distribution, x: Tensor, context: Tensor | None, weight: Tensor | None) -> Tensor: ...

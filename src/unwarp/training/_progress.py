@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from unwarp.training._history import Step
@@ -16,7 +16,7 @@ __all__ = ["json_lines", "progress_bar"]
 
 
 def json_lines(write: Callable[[str], object], *, every: float = 1.0) -> Callable[[Step], None]:
-    """A consumer that writes events as lines of JSON: each "validation", "rollback" and "done", and "train" now and then.
+    """A consumer that writes events as lines of JSON: all but "train", which it writes now and then.
 
     Args:
         write: gets each line, newline included; such as `sys.stdout.write`.
@@ -43,7 +43,7 @@ def json_lines(write: Callable[[str], object], *, every: float = 1.0) -> Callabl
 
 
 @contextlib.contextmanager
-def progress_bar(console: Console | None = None) -> Iterator[Callable[[Step], None]]:
+def progress_bar(console: Console | None = None) -> Generator[Callable[[Step], None], None, None]:
     """A consumer that draws a bar while the `with` block lasts; on standard error, and only if that is a terminal.
 
     Args:
@@ -58,7 +58,8 @@ def progress_bar(console: Console | None = None) -> Iterator[Callable[[Step], No
 
     console = console or Console(stderr=True)
     columns = (BarColumn(), TextColumn("{task.percentage:3.0f}% {task.description}"), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as bar:
+    hidden = not console.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task("starting", total=1.0)
 
         def show(step: Step) -> None:

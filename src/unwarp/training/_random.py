@@ -12,7 +12,7 @@ __all__ = ["Randomness", "fresh_seed", "mixed"]
 
 
 class Randomness:
-    """Within `with`, torch's global streams are the run's own; on leaving, the caller's go on as if nothing had been drawn.
+    """Within `with`, torch's global streams are the run's own; then the caller's go on as if nothing had been drawn.
 
     Layers such as dropout draw from the global streams, so these are exchanged rather than handed a generator.
 
@@ -51,5 +51,5 @@ def fresh_seed() -> int:
 
 
 def mixed(seed: int, number: int) -> int:
-    """A seed for stream `number` of `seed`, so that streams differ from each other and from their neighbours' streams."""
+    """A seed for stream `number` of `seed`: streams differ from each other and from the neighbours' streams."""
     return (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63

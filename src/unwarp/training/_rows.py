@@ -87,8 +87,8 @@ def split(
     if isinstance(validation, Tensor | tuple):
         held = (validation,) if isinstance(validation, Tensor) else validation
         if not 1 <= len(held) <= 3:
-            raise ConfigError(f"fit: expected validation=(x, context, weight); got {len(held)} items. Leave out the rest.")
-        given = _checked(flow, "validation", *(*held, None, None)[:3])
+            raise ConfigError(f"fit: expected validation=(x, context, weight); got {len(held)} items. Drop the others.")
+        given = _checked(flow, "validation", held[0], *held[1:])
         return rows.balanced(), given.balanced()
     if not 0 <= validation < 1:
         raise ConfigError(
@@ -114,34 +114,35 @@ def _checked(
     for other, tensor in (("context", context), ("weight", weight)):
         if tensor is not None and (tensor.dim() == 0 or tensor.shape[0] != x.shape[0]):
             raise ShapeError(
-                f"fit: expected {other} with {x.shape[0]} rows; got shape {tuple(tensor.shape)}. Give one row for each of {name}."
+                f"fit: expected {other} with {x.shape[0]} rows; got shape {tuple(tensor.shape)}. "
+                f"Give one row for each of {name}."
             )
     kept = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
     if weight is not None:
         if weight.dim() != 1 or not bool((torch.isfinite(weight) & (weight >= 0)).all()) or not bool(weight.any()):
-            raise DataError("fit: expected finite weights >= 0, one a row, not all zero; got others. Correct the weights.")
+            raise DataError("fit: expected finite weights >= 0, one a row, not all 0; got others. Correct the weights.")
         kept = (weight > 0).to(x.device)
     _refuse(f"every row of {name} inside the model's space", ~flow.space.contains(x) & kept)
     if context is not None:
         _refuse("every context finite", ~torch.isfinite(context.to(x.device)).flatten(1).all(-1) & kept)
     rows = Rows(x, context, weight)
-    rows = rows if bool(kept.all()) else rows.take(kept.nonzero().squeeze(-1))
-    return rows
+    return rows if bool(kept.all()) else rows.take(kept.nonzero().squeeze(-1))
 
 
 def _refuse(what: str, bad: Tensor) -> None:
     count = int(bad.sum())
     if count:
         raise DataError(
-            f"fit: expected {what}; got {count} other{'s' if count > 1 else ''}, the first in row {int(bad.int().argmax())}. "
-            "Remove or correct the data."
+            f"fit: expected {what}; got {count} other{'s' if count > 1 else ''}, "
+            f"the first in row {int(bad.int().argmax())}. Remove or correct the data."
         )
 
 
 def frozen_prefix(flow: Flow) -> tuple[Compose | None, Flow]:
-    """The leading maps that training leaves alone, as a copy, and a flow of the rest that shares its modules with `flow`.
+    r"""A copy of the leading maps that training leaves alone, and a flow of the rest that shares its modules.
 
-    $\\log p(x) = \\log p_{rest}(f_{prefix}(x)) + \\mathrm{ladj}$, with a ladj that stays constant: it need be computed once.
+    $\log p(x) = \log p_{rest}(f_{prefix}(x)) + \mathrm{ladj}$, with a ladj that stays constant: computed once, it is
+    done with.
     """
     parts = list(flow.transform.parts)
     count = 0

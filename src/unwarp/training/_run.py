@@ -38,10 +38,10 @@ _BEAT = 1.0  # seconds after which slow steps are reported between two looks
 
 
 class Run:
-    """The state of a run. Whatever ends `events`, an exception or a consumer who leaves included, the flow has its best weights.
+    """The state of a run. Whatever ends `events`, an exception included, the flow then has its best weights.
 
-    Every few steps comes a look: it fetches the counts, and either puts the last good state back or copies the present one. The
-    state at a look is all that a checkpoint holds, and under a step budget every decision depends on steps alone.
+    Every few steps comes a look: it fetches the counts, and either puts the last good state back or copies the present
+    one. The state at a look is all that a checkpoint holds. Under a step budget every decision depends on steps alone.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Run:
     def _start(self) -> list[Step]:
         """Adapt, or take up a saved run; then bring the rows to where training wants them."""
         if self._saved is not None:
-            self._flow.load_state_dict({n.removeprefix("now.flow."): t for n, t in self._saved.items() if n.startswith("now.flow.")})
+            self._flow.load_state_dict(_under("now.flow.", self._saved))
         elif self._settings.adapt:
             with self._random:
                 _adapt(self._flow, self._train.take(slice(_ADAPT)), self._device, self._dtype)
@@ -115,7 +115,9 @@ class Run:
         wants = self._target.context_shape is not None
         self._rows = encoded(self._train, prefix, self._device, self._dtype, context=wants)
         self._offset = self._rows.offset()
-        self._scored = None if self._held is None else encoded(self._held, prefix, self._device, self._dtype, context=wants)
+        self._scored = self._held
+        if self._scored is not None:
+            self._scored = encoded(self._scored, prefix, self._device, self._dtype, context=wants)
         self._steer = None if self._scored is None else self._scored.take(slice(_STEER)).balanced()
         self._flow.train()
         self._learner = Learner(self._flow, weight_decay=self._settings.weight_decay, average=self._settings.average)
@@ -123,7 +125,7 @@ class Run:
             self._take_up(self._saved)
             return []
         if not self._learner.is_finite():
-            raise ConfigError("fit: expected finite weights to start from; got others. Build the flow anew, or check the data.")
+            raise ConfigError("fit: expected finite weights to start from; got others. Build the flow anew.")
         self._good = self._learner.snapshot()
         self._best = averaged_weights(self._good)
         if self._over():
@@ -132,8 +134,7 @@ class Run:
 
     def _take_up(self, saved: dict[str, Tensor]) -> None:
         """Go on from a saved run."""
-        self._good = {name.removeprefix("now."): t for name, t in saved.items() if name.startswith("now.")}
-        self._best = {name.removeprefix("best."): t for name, t in saved.items() if name.startswith("best.")}
+        self._good, self._best = _under("now.", saved), _under("best.", saved)
         self._random.states = [saved[f"random.{i}"] for i in range(len(self._random.states))]
         self._learner.restore(self._good)
 
@@ -184,7 +185,7 @@ class Run:
         return self._event("rollback")
 
     def _validate(self) -> Step:
-        """The averaged weights' value on held-out rows; keep them if they are the best, end if they have not been for long."""
+        """Value the averaged weights; keep them if they are the best, end the run if that has long been otherwise."""
         ledger = self._ledger
         value = self._value()
         better = math.isfinite(value) and (ledger.best is None or value < ledger.best)
@@ -196,7 +197,8 @@ class Run:
             ledger.best_step, ledger.best_progress, ledger.stale = ledger.step, progress, 0
         else:
             ledger.stale += 1
-        if ledger.stopped is None and ledger.stale >= _STALE and progress - ledger.best_progress > self._settings.patience:
+        tired = ledger.stale >= _STALE and progress - ledger.best_progress > self._settings.patience
+        if tired and ledger.stopped is None:
             ledger.stopped = "patience"
         return self._event("validation", value)
 
@@ -212,9 +214,9 @@ class Run:
         return total / len(rows) - rows.offset()
 
     def _interval(self) -> int:
-        """Steps between validations: such that they cost about a tenth of the training, and at most 200 of them by steps.
+        """Steps between validations, which so cost at most about a tenth of the training; at most 200 of a step budget.
 
-        A row forward is taken for a third of a row forward and backward.
+        A row's way forward is taken for a third of its way forward and back.
         """
         held = 0 if self._steer is None else len(self._steer)
         by_cost = held / (3 * 0.1 * self._batch)
@@ -247,8 +249,8 @@ class Run:
         differ = [name for name, value in self._identity.items() if facts["identity"].get(name) != value]
         if differ:
             raise BundleError(
-                f"{self._settings.checkpoint}: expected a checkpoint of this run; got one with other {', '.join(differ)}. "
-                "Remove it or name another file."
+                f"{self._settings.checkpoint}: expected a checkpoint of this run; "
+                f"got one with other {', '.join(differ)}. Remove it or name another file."
             )
         self._ledger = Ledger(**facts["ledger"])
         self._began -= self._ledger.seconds
@@ -308,6 +310,10 @@ def _adapt(flow: Distribution, rows: Rows, device: torch.device, dtype: torch.dt
     flow.adapt(rows.x.to(device, working), context, weight)
     for name, tensor in chain(flow.named_parameters(), flow.named_buffers()):
         tensor.data = tensor.data.to(before[name])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _curve(points: Sequence[Sequence[float | None]]) -> tuple[tuple[int, float], ...]:
