@@ -98,7 +98,7 @@ def _locate(v: Tensor, params: Tensor, side: int, bound: float, min_bin: float, 
     both = k.unsqueeze(-2).expand(*batch, 2, 1)
     own = mass.expand(*batch, 2, bins).gather(-1, both).squeeze(-1)
     before = upto.expand(*batch, 2, bins).gather(-1, both).squeeze(-1) - own
-    corner = 2 * bound * (min_bin * k + rate * before) - bound
+    corner = 2 * bound * (min_bin * k.to(v.dtype) + rate * before) - bound
     extent = 2 * bound * (min_bin + rate * own)
     raw = F.pad(params[..., 2 * bins :], (1, 1)).expand(*batch, bins + 1).gather(-1, torch.cat([k, k + 1], -1))
     d0, d1 = (min_slope + F.softplus(raw + math.log(math.expm1(1 - min_slope)))).unbind(-1)
