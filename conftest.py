@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from unwarp import _space, distributions, networks, transforms, univariates
+import unwarp
+from unwarp import distributions, flows, networks, transforms, univariates
 
 
 @pytest.fixture(autouse=True)
 def _public_names(doctest_namespace: dict[str, Any]) -> None:
     doctest_namespace["torch"] = torch
-    for package in (_space, distributions, networks, transforms, univariates):
+    for package in (unwarp, distributions, flows, networks, transforms, univariates):
         doctest_namespace.update({name: getattr(package, name) for name in package.__all__})
