@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 import zoo
 from unwarp.distributions import Distribution
-from unwarp.doctor._check import DENSITY_LAWS, LAWS, MAP_LAWS, laws_of
+from unwarp.doctor._check import Law, laws_of
 from unwarp.doctor._subject import Module, Subject, perturbed, subject_of
 from unwarp.transforms import Elementwise
 from unwarp.univariates import Univariate
 
-__all__ = ["DENSITY_LAWS", "LAWS", "MAP_LAWS", "fresh", "laws_of", "subject", "trained"]
+__all__ = ["Law", "fresh", "laws_of", "pairs", "subject", "trained"]
 
 
 def fresh(row: str) -> Module:
@@ -33,6 +35,12 @@ def trained(row: str, scale: float = 0.2) -> Module:
     return perturbed(module, scale=scale)
 
 
+@cache
 def subject(row: str, scale: float = 0.2) -> Subject:
     """The row's trained object, ready for the laws."""
     return subject_of(trained(row, scale), fresh=lambda: fresh(row))
+
+
+def pairs() -> list[tuple[str, Law]]:
+    """Every row of the zoo with every law that concerns it."""
+    return [(row, law) for row in zoo.ZOO for law in laws_of(subject(row))]

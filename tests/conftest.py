@@ -1,0 +1,37 @@
+"""What holds for every test: small steps for hypothesis, one thread, and torch's global state as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "fast", max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("fast")
+torch.set_num_threads(1)
+
+
+def _world() -> dict[str, object]:
+    return {
+        "default dtype": torch.get_default_dtype(),
+        "threads": torch.get_num_threads(),
+        "gradient mode": torch.is_grad_enabled(),
+        "inference mode": torch.is_inference_mode_enabled(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "anomaly mode": torch.is_anomaly_enabled(),
+        "matmul precision": torch.get_float32_matmul_precision(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def _global_state_stays() -> Iterator[None]:
+    """A test that leaves torch's global state changed has failed."""
+    before = _world()
+    yield
+    after = _world()
+    changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    assert not changed
