@@ -10,7 +10,8 @@ import zlib
 
 import numpy as np
 import torch
-from forge import canonical, digests, fields, forge, pack, parts
+
+from forge import canonical, digests, forge, pack, parts
 
 HUGE = (0, -1, 10**9, 2**62, 2**63, 2**64, 1.5, "x", None, [], {}, [10**9], [[1]], True, 1e308, 10**30)
 
@@ -77,7 +78,17 @@ def texts():
     yield "exponent", b'{"a":1e' + b"9" * 1000 + b"}"
     yield "long key", b'{"' + b"k" * big + b'":1}'
     yield "same key", b"{" + b",".join([b'"a":1'] * 10**5) + b"}"
-    for text in ("{}", "{ }", "{]", '{"a":1,}', '{"a":NaN}', '{"a":Infinity}', '{"a":-Infinity}', '{"a":1e999}', "{'a':1}"):
+    for text in (
+        "{}",
+        "{ }",
+        "{]",
+        '{"a":1,}',
+        '{"a":NaN}',
+        '{"a":Infinity}',
+        '{"a":-Infinity}',
+        '{"a":1e999}',
+        "{'a':1}",
+    ):
         yield text, text.encode()
     yield "not UTF-8", b'{"\xff":1}'
     yield "UTF-16", '{"a":1}'.encode("utf-16-le")
@@ -129,7 +140,22 @@ def entries(good):
                 *([2**63], [2**64], [2**31] * 4, [2**62, 4], [2**32, 2**32, 0], [-1], [-1, -1], [1.0], ["2"]),
                 *([[2]], [1] * 9, [1] * 10**4, [True], None, "2", 2, {}, [*shape, 1], [0], [0, 2**63], [10**9]),
             ],
-            "dtype": ["F16", "BF16", "U32", "U64", "F8_E4M3", "C64", "I16", "f64", "", None, 1, ["F64"], "F64 ", "F" * 10**6],
+            "dtype": [
+                "F16",
+                "BF16",
+                "U32",
+                "U64",
+                "F8_E4M3",
+                "C64",
+                "I16",
+                "f64",
+                "",
+                None,
+                1,
+                ["F64"],
+                "F64 ",
+                "F" * 10**6,
+            ],
         }
         for field, values in lies.items():
             for value in values:
@@ -163,7 +189,10 @@ def tensors(good):
                 if value.numel():
                     yield f"{name} {bad}", forge(state | {name: broken}, config)
         elif value.dtype == torch.bool and value.numel():
-            yield f"{name} no boolean", forge(state | {name: torch.full(value.shape, 2, dtype=torch.uint8).view(torch.bool)}, config)
+            yield (
+                f"{name} no boolean",
+                forge(state | {name: torch.full(value.shape, 2, dtype=torch.uint8).view(torch.bool)}, config),
+            )
     yield "no tensors", forge({}, config)
     yield "20,000 tensors", forge({f"t{i}": torch.empty(0) for i in range(20_000)}, config)
     yield "1 GB claim", forge({"x": torch.empty(0, 2**62)}, config)
@@ -182,7 +211,19 @@ def configs(good):
     for schema in (0, -1, 2, 10**6, 2**62, "1", 1.5, True, None, [1]):
         yield f"schema {schema}", forge(state, config | {"unwarp": schema})
     spec, options = config["spec"], config["spec"]["options"]
-    for recipe in ("", "os.system", "__import__", "../../etc/passwd", "MAF", "m" * 65, "builtins", "nope", "maf\n", None, 1):
+    for recipe in (
+        "",
+        "os.system",
+        "__import__",
+        "../../etc/passwd",
+        "MAF",
+        "m" * 65,
+        "builtins",
+        "nope",
+        "maf\n",
+        None,
+        1,
+    ):
         yield f"recipe {recipe!r}", forge(state, config | {"spec": spec | {"recipe": recipe}})
     for features in (0, -1, 10**9, 2**20, 2**63, 1.5, "2", None, [], [0], [2**20] * 4, [1] * 5, True):
         yield f"features {features}", forge(state, config | {"spec": spec | {"features": features}})

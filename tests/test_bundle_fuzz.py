@@ -4,11 +4,11 @@ import random
 import time
 from pathlib import Path
 
-import hostile
 import pytest
 import torch
-from forge import canonical, forge, pack, parts
 
+import hostile
+from forge import canonical, forge, pack, parts
 from unwarp import flows
 from unwarp.errors import BundleError
 

@@ -179,7 +179,7 @@ def _read(where: str, file: io.BufferedIOBase, size: int, max_bytes: int) -> tup
     flow = _build(where, config, header.tensors, _AGAIN)
     state: dict[str, Tensor] = {}
     for name, kind in header.tensors.items():
-        state[name] = value = torch.empty(kind.shape, dtype=kind.dtype)
+        state[name] = value = torch.empty(kind.shape, dtype=kind.dtype, device="cpu")
         if file.readinto(_bytes(value)) != kind.size or digests[name] != _digest_of(name, value):
             raise BundleError(f"{where}: expected tensor {name!r} as it was saved; got other bytes. {_AGAIN}")
         _check_values(where, name, value, _AGAIN)

@@ -1,0 +1,57 @@
+"""Writes the golden model files of one release: `python tests/golden/make.py`.
+
+Each later release must read them and give the same densities. Never overwrite one: a new recipe gets a new file.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+
+from unwarp import flows
+
+HERE = Path(__file__).parent
+FLOWS = {
+    "nice": {"features": 2, "layers": 2, "hidden": (4,)},
+    "realnvp": {"features": 3, "layers": 2, "hidden": (4,), "context": 2},
+    "maf": {"features": 3, "layers": 2, "hidden": (4, 4), "base": "mixture", "components": 2},
+    "iaf": {"features": 2, "layers": 2, "hidden": (4,), "base": "student"},
+    "nsf": {"features": 2, "layers": 2, "hidden": (4,), "bins": 4, "tails": "heavy", "marginals": 4},
+    "nsf_autoregressive": {
+        "features": 3,
+        "layers": 2,
+        "hidden": (4,),
+        "bins": 4,
+        "structure": "autoregressive",
+        "support": ["real", "positive", ["interval", -1.0, 2.0]],
+    },
+}
+
+
+def make(name: str, dtype: torch.dtype) -> None:
+    """Write one flow, some points and their densities, unless they are there."""
+    path = HERE / f"{name}_{str(dtype).removeprefix('torch.')}.safetensors"
+    if path.exists():
+        return
+    options = dict(FLOWS[name])
+    flow = flows.flow(name.removesuffix("_autoregressive"), options.pop("features"), **options).to(dtype)
+    flow.adapt(flow.space.draw(200, dtype=dtype), *context(flow, 200, dtype))
+    with torch.no_grad():
+        for value in flow.parameters():
+            value.add_(torch.randn_like(value), alpha=0.3)
+        x, given = flow.space.draw(8, dtype=dtype), context(flow, 8, dtype)
+        log_prob = flow.log_prob(x, *given)
+    flows.save(flow, path, columns=[{"name": "first"}], training={"steps": 0})
+    golden = {"x": x.tolist(), "context": given[0].tolist() if given else None, "log_prob": log_prob.tolist()}
+    path.with_suffix(".json").write_text(json.dumps(golden, indent=1) + "\n")
+
+
+def context(flow, n, dtype):
+    return [] if flow.context_shape is None else [torch.randn(n, *flow.context_shape, dtype=dtype)]
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    for word in FLOWS:
+        for kind in (torch.float32, torch.float64):
+            make(word, kind)
