@@ -1,8 +1,22 @@
 """Tables: reading and writing them, what their columns are, and synthetic ones whose density is known."""
 
+from unwarp.data._encode import Encoding
+from unwarp.data._frames import finite_values, numeric_frame
 from unwarp.data._infer import infer
 from unwarp.data._io import read_table, write_table
 from unwarp.data._schema import Column, Schema
 from unwarp.data._toy import Toy, toy, toys
 
-__all__ = ["Column", "Schema", "Toy", "infer", "read_table", "toy", "toys", "write_table"]
+__all__ = [
+    "Column",
+    "Encoding",
+    "Schema",
+    "Toy",
+    "finite_values",
+    "infer",
+    "numeric_frame",
+    "read_table",
+    "toy",
+    "toys",
+    "write_table",
+]

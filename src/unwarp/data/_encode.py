@@ -1,0 +1,148 @@
+"""Between a table's values and what a flow sees: columns left out, boxes around recorded values, grids restored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from unwarp.data._schema import Column, Schema
+from unwarp.data._values import LARGEST
+
+_POINTS = 32  # of the average over boxes; twice as many from four boxes on
+_BUSY = 4
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a schema means for numbers: rows of a table to and from events of a flow.
+
+    When to use it: to put a flow of your own under a table; `FlowDensity` does it for you.
+
+    Args:
+        schema: The table's columns.
+
+    Shapes: values ``(rows, columns)``, events ``(rows, features)``, float64; features are the modelled columns.
+
+    Example:
+        >>> schema = Schema(columns=(Column(name="a"), Column(name="b", role="constant", value=2.0)))
+        >>> encoding = Encoding(schema)
+        >>> events = encoding.events(np.array([[0.5, 2.0], [1.5, 2.0]]))
+        >>> events.tolist(), encoding.values(events).tolist()
+        ([[0.5], [1.5]], [[0.5, 2.0], [1.5, 2.0]])
+    """
+
+    schema: Schema
+
+    @property
+    def features(self) -> int:
+        """How many columns the flow sees."""
+        return len(self.schema.modelled)
+
+    @property
+    def boxed(self) -> list[int]:
+        """Places, among the features, of those whose values stand for boxes."""
+        return [j for j, column in enumerate(self.schema.modelled) if column.width is not None]
+
+    def possible(self, values: np.ndarray) -> np.ndarray:
+        """Which rows agree with the constants, the copies and the declared bounds, ``(rows,)`` bool.
+
+        The others have density 0: the model never makes such a row.
+        """
+        place = {name: i for i, name in enumerate(self.schema.names)}
+        fine = np.ones(len(values), dtype=bool)
+        for i, column in enumerate(self.schema.columns):
+            rows = values[:, i]
+            if column.role == "constant":
+                fine &= rows == column.value
+            elif column.role == "copy":
+                fine &= rows == values[:, place[column.source or ""]]
+            elif column.kind == "bounded":
+                fine &= (rows >= column.low) & (rows <= column.high)
+        return fine
+
+    def events(self, values: np.ndarray) -> np.ndarray:
+        """What the flow sees of the rows: modelled columns, at the middle of the box where there is one."""
+        places = [i for i, column in enumerate(self.schema.columns) if column.role == "modelled"]
+        moved = np.array(values[:, places], dtype=np.float64)
+        edge, width = self._sizes(self.boxed)
+        moved[:, self.boxed] += 0.5 * width - edge
+        return moved
+
+    def draws(self, values: np.ndarray, copies: int, seed: int) -> np.ndarray:
+        """Events drawn from the boxes, `copies` a row: one whole table after the other, ``(copies * rows, features)``.
+
+        Uniform noise over its box makes a grid continuous. The draws of one row are a lattice with a random shift, so
+        that a few of them fill the box evenly.
+        """
+        boxed = self.boxed
+        drawn = np.tile(self.events(values), (copies, 1))
+        if boxed:
+            _, width = self._sizes(boxed)
+            shift = np.random.default_rng(seed).random((len(values), len(boxed)))
+            points = _points(len(boxed), copies) if copies > 1 else np.zeros((1, len(boxed)))
+            drawn[:, boxed] += ((points[:, None] + shift).reshape(-1, len(boxed)) % 1.0 - 0.5) * width
+        return drawn
+
+    def boxes(self, values: np.ndarray) -> Iterator[np.ndarray]:
+        """Events that fill the boxes of the coarse columns evenly, the same way for every row.
+
+        The mean of their densities estimates the mean over the box: by the midpoint rule for one coarse column, by a
+        Sobol sequence moved to midpoints for several.
+
+        Yields:
+            1, 32 or (from four coarse columns on) 64 times ``(rows, features)``.
+        """
+        middle = self.events(values)
+        coarse = [j for j, column in enumerate(self.schema.modelled) if column.coarse]
+        if not coarse:
+            yield middle
+            return
+        _, width = self._sizes(coarse)
+        for point in _points(len(coarse), _POINTS if len(coarse) < _BUSY else 2 * _POINTS):
+            moved = middle.copy()
+            moved[:, coarse] += (point - 0.5) * width
+            yield moved
+
+    def values(self, events: np.ndarray) -> np.ndarray:
+        """Whole rows from events: on their grids, within their bounds, with constants and copies."""
+        whole = np.empty((len(events), len(self.schema.columns)))
+        made = {column.name: _recorded(column, events[:, j]) for j, column in enumerate(self.schema.modelled)}
+        for place, column in enumerate(self.schema.columns):
+            whole[:, place] = column.value if column.role == "constant" else made[column.source or column.name]
+        return whole
+
+    def _sizes(self, places: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        columns = [self.schema.modelled[j] for j in places]
+        return np.array([column.edge for column in columns]), np.array([column.width for column in columns])
+
+
+def _recorded(column: Column, rows: np.ndarray) -> np.ndarray:
+    """A column's values as they would have been recorded."""
+    rows = np.clip(rows, -LARGEST, LARGEST)
+    if column.step is not None and column.origin is not None:
+        reach = column.edge if column.width == column.step and column.edge is not None else column.step / 2
+        rows = column.origin + np.floor((rows - column.origin + reach) / column.step) * column.step
+        rows = _decimal(rows, column.step, column.origin)
+        if column.kind == "positive":
+            rows = np.maximum(rows, column.origin or column.step)
+    return np.clip(rows, column.low, column.high) if column.kind == "bounded" else rows
+
+
+def _decimal(rows: np.ndarray, step: float, origin: float) -> np.ndarray:
+    """The numbers nearest to the decimals of a grid of few decimal places: 0.3 instead of 3 times 0.1."""
+    for places in range(10):
+        scaled = np.array([step, origin]) * 10.0**places
+        if np.abs(scaled - np.round(scaled)).max() < 1e-9:
+            return np.round(rows, places)
+    return rows
+
+
+def _points(dimensions: int, count: int) -> np.ndarray:
+    """So many points in the unit cube, each of their coordinates the middle of another of `count` equal pieces."""
+    size = 1 << (count - 1).bit_length()
+    sobol = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=0).draw(size, dtype=torch.float64)
+    order = sobol[:count].argsort(0).argsort(0).double()
+    return ((order + 0.5) / count).numpy()
