@@ -20,20 +20,23 @@ _Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 _Text = Annotated[str, Field(max_length=200)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Spec(_Strict):
+class Spec(BaseModel):
     """The saved form of a recipe's call; the recipe itself holds the options to their bounds."""
+
+    model_config = _STRICT
 
     recipe: _Word
     features: _Size | Annotated[list[_Size], Field(min_length=1, max_length=4)]
     options: Annotated[dict[_Word, JsonValue], Field(max_length=100)]
 
 
-class Config(_Strict):
+class Config(BaseModel):
     """The whole configuration of a model file."""
+
+    model_config = _STRICT
 
     unwarp: Annotated[int, Field(ge=1, le=SCHEMA)]
     spec: Spec
