@@ -46,7 +46,12 @@ def _return_error(there: Call, back: Call, what: int, tolerance: float) -> Tenso
     nudge = tol.rounding(image.dtype) * (1 + image.abs())
     moved = [back.run(image + sign * nudge, there.context)[what] for sign in (1, -1)]
     explained = torch.maximum((moved[0] - end).abs(), (moved[1] - end).abs()).nan_to_num(0.0)
-    error, size = (end - start).abs(), 1 + start.abs()
+    return _beyond(end - start, explained, tolerance, 1 + start.abs())
+
+
+def _beyond(error: Tensor, explained: Tensor, tolerance: float, size: Tensor) -> Tensor:
+    """The error, of `size`; of one above the tolerance what rounding explains is forgiven."""
+    error = error.abs()
     return torch.where(error > tolerance * size, (error - explained).clamp(min=0), error) / size
 
 
@@ -63,7 +68,8 @@ def jacobian(subject: Subject) -> Figure:
     columns = [torch.autograd.grad(z_i.sum(), x, retain_graph=True)[0] for z_i in z.flatten(1).unbind(-1)]
     matrix = torch.stack(columns, 1).flatten(2)
     reference = torch.linalg.slogdet(matrix).logabsdet
-    return Figure(worst_of((ladj - reference).abs() / (1 + reference.abs())), tol.LADJ, "nats")
+    explained = tol.rounding(matrix.dtype) * torch.linalg.cond(matrix)
+    return Figure(worst_of(_beyond(ladj - reference, explained, tol.LADJ, 1 + reference.abs())), tol.LADJ, "nats")
 
 
 def ladj_by_integration(subject: Subject) -> Figure:
