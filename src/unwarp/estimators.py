@@ -38,18 +38,15 @@ _SPREAD = 20_000  # rows up to which a row of boxed values is drawn more than on
 
 def _auto(rows: int, features: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Recipe, its options, and the arguments of `fit` for a table of so many rows and modelled columns."""
-    if rows <= _TINY:
-        return "maf", {"layers": 2, "hidden": (16,), "base": "mixture", "components": 4}, {"max_steps": 40, "lr": 3e-4}
+    mixed = features <= 64 and rows >= 10 * features
+    options: dict[str, Any] = {"base": "mixture", "components": 20} if mixed else {"base": "normal"}
+    if rows <= max(_TINY, 2 * features):  # too few to learn more than scales from, or much more
+        steps = 0 if rows <= 2 * features else 20
+        return "maf", options | {"layers": 2, "hidden": (16,)}, {"max_steps": steps}
     size = 32 if rows < 2_000 else 64 if rows < 10_000 else 128
-    options: dict[str, Any] = {
-        "layers": 3 if rows < 10_000 else 5,
-        "hidden": (size, size),
-        "structure": "autoregressive" if features <= 64 else "coupling",
-        "tails": "heavy",
-        "base": "mixture" if features <= 64 else "normal",
-        "components": 20,
-    }
-    return "nsf", options, {}
+    options |= {"tails": "heavy", "layers": 2 if rows < 500 else 3 if rows < 10_000 else 5, "hidden": (size, size)}
+    options |= {"structure": "autoregressive" if features <= 64 else "coupling"}
+    return "nsf", options, {"max_steps": 500} if rows < 500 else {}
 
 
 class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
@@ -61,11 +58,11 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
 
     `fit` looks at the columns first (`schema_` says what it found). Constant columns and copies of other columns are
     left out, and put back into samples; a row that contradicts them scores minus infinity, and so does one outside the
-    bounds of a positive or bounded column. A column on a grid (whole numbers, two decimals) has ties, on which a density
-    could grow without limit; so the flow is trained on uniform draws from the box of each value (several draws a row
-    where rows are few), and scores are averages over the box: ``log P(x) / step``, for whole numbers log probabilities.
-    Averages over several columns at once are estimates from 32 or 64 fixed points, exact where the density is flat over
-    a box.
+    bounds of a positive or bounded column. A column on a grid (whole numbers, two decimals) has ties, on which a
+    density could grow without limit; so the flow is trained on uniform draws from the box of each value (several draws
+    a row where rows are few), and scores are averages over the box: ``log P(x) / step``, for whole numbers log
+    probabilities. Averages over several columns at once are estimates from 32 or 64 fixed points, exact where the
+    density is flat over a box.
 
     Args:
         flow: ``"auto"`` chooses a recipe and its size from the numbers of rows and columns; or a name of
