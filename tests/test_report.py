@@ -200,7 +200,7 @@ def test_summary_and_json_tell_the_same():
     rows[17, 1] = 300.0
     found = report.examine(MODEL, rows, strange=2)
     text = found.summary()
-    assert re.search(r"row +18 .*x2 300 -> .*nats", text)
+    assert re.search(r"row +18 .*x1 300 -> .*nats", text)
     figures = found.to_json()
     assert figures["strange"][0]["row"] == 18
     assert figures["coverage"]["0.9"] == found.coverage[0.9]

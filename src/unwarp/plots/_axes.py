@@ -27,7 +27,7 @@ def as_rows(name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def as_names(columns: Sequence[str] | None, width: int) -> list[str]:
-    names = [f"x{j + 1}" for j in range(width)] if columns is None else [str(name) for name in columns]
+    names = [f"x{j}" for j in range(width)] if columns is None else [str(name) for name in columns]
     if len(names) != width:
         raise ShapeError(f"plots: expected {width} column names; got {len(names)}. Give one a column.")
     names = [" ".join(name.split()) for name in names]

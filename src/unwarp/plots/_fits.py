@@ -24,14 +24,14 @@ def latent(
     Args:
         z: the latents of the data, (n, features).
         base: draws from the flow's base, (m, features); the standard normal by default.
-        columns: names to write above the pictures, ``z1, z2, ...`` by default.
+        columns: names to write above the pictures, ``z0, z1, ...`` by default.
         axes: where to draw, one a latent; a new figure by default.
 
     Returns:
         The axes, one a latent.
     """
     z = as_rows("z", z)
-    names = [f"z{j + 1}" for j in range(z.shape[1])] if columns is None else list(columns)
+    names = [f"z{j}" for j in range(z.shape[1])] if columns is None else list(columns)
     grid = make_axes(axes, z.shape[1], across=4, size=(2.6, 2.1))
     share = (np.arange(200) + 0.5) / 200
     normal = normal_quantile(share)

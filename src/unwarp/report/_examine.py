@@ -49,16 +49,17 @@ def examine(
     """
     named = names_of(model)
     rows = as_rows(data, named)
-    columns = named or tuple(f"x{j + 1}" for j in range(rows.shape[1]))
+    columns = named or tuple(f"x{j}" for j in range(rows.shape[1]))
     drawn = as_rows(model.sample(samples, random_state=seed), named)
     log_prob, log_prob_drawn = _score(model, rows, named), _score(model, drawn, named)
+    possible = rows[np.isfinite(log_prob)]
     return Findings(
         columns=columns,
         data=rows,
         samples=drawn,
         log_prob=log_prob,
         log_prob_samples=log_prob_drawn,
-        latent=as_rows(model.transform(_frame(rows, named)), None),
+        latent=as_rows(model.transform(_frame(possible, named)), None) if len(possible) else None,
         strange=strangest(model, rows, log_prob, log_prob_drawn, count=strange),
         **about,
     )
@@ -82,20 +83,24 @@ def strangest(
     Returns:
         The rows, the strangest first.
     """
-    named = names_of(model)
+    named, tied = names_of(model), _copies(model)
     tries = np.quantile(rows, np.linspace(0.0, 1.0, _TRIED), axis=0, method="nearest")
     middle = np.median(rows, axis=0)
     spread = np.median(np.abs(rows - middle), axis=0) + 1e-9 * (np.abs(middle) + 1e-300)
+    known = log_prob[np.isfinite(log_prob)]
+    floor = (known.min() if len(known) else 0.0) - 1e3  # stands for the minus infinity of a row that can't be
     found = []
     for i in np.argsort(log_prob, kind="stable")[:count]:
         gain, instead = np.zeros(rows.shape[1]), rows[i].copy()
         suspects = np.argsort(-np.abs(rows[i] - middle) / spread, kind="stable")[:_SUSPECTS]
         changed = np.repeat(rows[i][None], _TRIED * len(suspects), axis=0)
         for k, j in enumerate(suspects):
-            changed[k * _TRIED : (k + 1) * _TRIED, j] = tries[:, j]
+            for place in (j, *tied.get(int(j), ())):
+                changed[k * _TRIED : (k + 1) * _TRIED, place] = tries[:, j]
         scores = _score(model, changed, named).reshape(len(suspects), _TRIED)
         best = scores.argmax(axis=1)
-        gain[suspects] = np.maximum(scores.max(axis=1) - log_prob[i], 0.0)
+        gain[suspects] = np.maximum(scores.max(axis=1), floor) - max(float(log_prob[i]), floor)
+        gain = np.maximum(gain, 0.0)
         instead[suspects] = np.where(gain[suspects] > 0, tries[best, suspects], rows[i, suspects])
         rarity = float(np.mean(log_prob_samples < log_prob[i]))
         found.append(Strange(int(i), float(log_prob[i]), rarity, rows[i], gain, instead))
@@ -115,6 +120,16 @@ def names_of(model: Any) -> tuple[str, ...] | None:
     """The column names that a model was fitted with, if any."""
     names = getattr(model, "feature_names_in_", None)
     return None if names is None else tuple(str(name) for name in names)
+
+
+def _copies(model: Any) -> dict[int, list[int]]:
+    """Of each column the places of its copies, which change with it."""
+    schema: Any = getattr(model, "schema_", None)
+    found: dict[int, list[int]] = {}
+    for place, column in enumerate(() if schema is None else schema.columns):
+        if column.role == "copy":
+            found.setdefault(schema.names.index(column.source), []).append(place)
+    return found
 
 
 def _frame(rows: Array, columns: tuple[str, ...] | None) -> Any:

@@ -51,6 +51,7 @@ class Findings:
         source: what the table is, in words.
         held_out: log-likelihood of rows that were kept from training, in nats a row, or None.
         baselines: the same of the models that the flow must beat, by name.
+        worth_it: whether the flow beats them by more than chance; None: judge by 0.01 nats.
         curve: at which steps the held-out rows were scored and what they gave, (k,) and (k,), or None.
         card: what is known of the model: heading and text.
         kinds: of each column its kind, bounds and why, in words.
@@ -67,6 +68,7 @@ class Findings:
     source: str = "the table"
     held_out: float | None = None
     baselines: Mapping[str, float] = field(default_factory=dict)
+    worth_it: bool | None = None
     curve: tuple[Array, Array] | None = None
     card: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -94,9 +96,22 @@ class Findings:
         return {n: ks_distance(x, y) for n, x, y in zip(self.columns, self.data.T, self.samples.T, strict=True)}
 
     @property
+    def impossible(self) -> int:
+        """How many rows have density 0: outside declared bounds, or unlike a constant or copied column."""
+        return int(np.sum(np.isneginf(self.log_prob)))
+
+    @property
+    def mean_log_prob(self) -> float:
+        """Mean log density of the rows that are possible, in nats."""
+        known = self.log_prob[np.isfinite(self.log_prob)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    @property
     def verdict(self) -> str:
         """The findings in two or three sentences."""
-        return " ".join(filter(None, (self._against_baselines(), self._about_coverage(), self._about_columns())))
+        impossible = f"{self.impossible:,} rows are impossible under the model." if self.impossible else ""
+        parts = (self._against_baselines(), self._about_coverage(), self._about_columns(), impossible)
+        return " ".join(part for part in parts if part)
 
     def summary(self, *, strange: int = 5) -> str:
         """The verdict, the coverage and the strangest rows as lines of text."""
@@ -117,7 +132,7 @@ class Findings:
         strange = [
             {
                 "row": row.row + 1,
-                "log_prob": row.log_prob,
+                "log_prob": row.log_prob if np.isfinite(row.log_prob) else None,
                 "rarity": row.rarity,
                 "values": dict(zip(self.columns, row.values.tolist(), strict=True)),
                 "gain": dict(zip(self.columns, row.gain.tolist(), strict=True)),
@@ -127,7 +142,8 @@ class Findings:
         return {
             "verdict": self.verdict,
             "rows": len(self.data),
-            "mean_log_prob": float(np.mean(self.log_prob)),
+            "impossible": self.impossible,
+            "mean_log_prob": self.mean_log_prob if np.isfinite(self.mean_log_prob) else None,
             "coverage": {str(level): share for level, share in self.coverage.items()},
             "kolmogorov": self.divergences,
             "strange": strange,
@@ -138,7 +154,7 @@ class Findings:
             return ""
         name, best = max(self.baselines.items(), key=lambda item: item[1])
         gain = self.held_out - best
-        if gain > 0.01:
+        if gain > 0.01 if self.worth_it is None else self.worth_it:
             return f"On rows kept from training the flow beats the {name} by {gain:.2f} nats a row."
         return (
             f"The flow is not worth it here: on rows kept from training the {name} is as good ({gain:+.2f} nats a row)."

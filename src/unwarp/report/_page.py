@@ -82,7 +82,7 @@ def _head(found: Findings, title: str) -> str:
             for name, nats in found.baselines.items()
         ]
     else:
-        tiles.append((_signed(float(np.mean(found.log_prob))), "log-likelihood of these rows, nats a row"))
+        tiles.append((_signed(found.mean_log_prob), "log-likelihood of these rows, nats a row"))
     tiles.append((f"{100 * found.coverage[0.9]:.1f} %", "of the rows in the 90 % region"))
     boxes = "".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for value, label in tiles)
     return (
@@ -144,7 +144,7 @@ def _latent(found: Findings) -> str:
         return ""
     distances = [ks_normal(z) for z in found.latent.T]
     chosen = sorted(np.argsort(distances)[::-1][:_SHOWN].tolist())
-    names = [f"z{j + 1}, KS {distances[j]:.3f}" for j in chosen]
+    names = [f"z{j}, KS {distances[j]:.3f}" for j in chosen]
     left = "" if len(chosen) == len(distances) else f" Shown: the {_SHOWN} furthest from normal."
     return _section(
         "Latent space",
@@ -258,7 +258,7 @@ def _breakable(name: str) -> str:
 
 
 def _signed(nats: float) -> str:
-    return f"{nats:.2f}".replace("-", "−")  # a minus, not a hyphen
+    return f"{nats:.2f}".replace("-", "−").replace("inf", "∞")  # a minus, not a hyphen
 
 
 _KEY = (

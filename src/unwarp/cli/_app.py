@@ -1,0 +1,129 @@
+"""The commands under one name, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+
+from unwarp.cli import _fit, _report, _rows, _show
+from unwarp.cli._out import Failure, one_line
+from unwarp.errors import BundleError, ConfigError, NotConvergedError, UnwarpError
+
+__all__ = ["app", "main"]
+
+_UsageError = typer.BadParameter.__mro__[1]  # typer carries its own copy of click or uses the one beside it
+
+app = typer.Typer(
+    name="unwarp",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Exact densities of tables: fit a normalizing flow, score rows with it, draw new ones.",
+)
+app.command("fit")(_fit.fit)
+app.command("score")(_rows.score)
+app.command("sample")(_rows.sample)
+app.command("report")(_report.report)
+app.command("show")(_show.show)
+app.command("check")(_show.check)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it
+    if wanted:
+        try:
+            typer.echo(f"unwarp {version('unwarp')}")
+        except PackageNotFoundError:  # run from the source tree
+            typer.echo("unwarp, not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (BundleError, 4),
+    (NotConvergedError, 5),
+    (ConfigError, 2),
+    (UnwarpError, 3),
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        args: the words after ``unwarp``; by default those of the process.
+
+    Example:
+        >>> main(["sample"])
+        2
+    """
+    args = list(sys.argv[1:] if args is None else args) or ["--help"]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = _show_warning
+            code = app(args, prog_name="unwarp", standalone_mode=False)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        return 1
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 1
+    except BaseException as error:  # noqa: BLE001 - each becomes one line
+        if os.environ.get("UNWARP_DEBUG") == "1":
+            traceback.print_exc()
+        message, code = _explain(error)
+        typer.echo(one_line(message), err=True)
+        return code
+    if code == 130:  # how later versions of typer hand on Ctrl-C
+        typer.echo(_INTERRUPTED, err=True)
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Any) -> tuple[str, int]:
+    """The line and the exit code for an error."""
+    if isinstance(error, Failure):
+        return str(error), error.code
+    if isinstance(error, _UsageError):
+        where = error.ctx.command_path if error.ctx is not None else "unwarp"
+        got = one_line(error.format_message()).rstrip(".")
+        return f"{where}: expected a call as its help tells; got: {got}. Run: {where} --help", 2
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return str(error), code
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return _INTERRUPTED, 130
+    if isinstance(error, MemoryError):
+        return "unwarp: expected enough memory; got too little. Use fewer rows, or a smaller flow.", 1
+    what = f"{type(error).__name__}: {error}"
+    return f"unwarp: expected no internal error; got {what}. Set UNWARP_DEBUG=1 to see where, and report it.", 1
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    typer.echo(f"warning: {one_line(str(message))}", err=True)
+
+
+def _let_go_of_stdout() -> None:
+    """Give what is still buffered nowhere to fail, once the reader has closed the pipe."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, sys.stdout.fileno())
+    os.close(sink)
+
+
+_INTERRUPTED = (
+    "unwarp: expected to finish; got interrupted. Nothing was written; with --checkpoint PATH a fit goes on later."
+)

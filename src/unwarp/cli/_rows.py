@@ -1,0 +1,73 @@
+"""``unwarp score`` and ``unwarp sample``: rows in and log densities out, or rows out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from unwarp.cli._out import TABLES, check_output, say, writing
+from unwarp.data import read_table, write_table
+from unwarp.estimators import FlowDensity
+
+_BATCH = 16_384
+
+Data = Annotated[Path, typer.Argument(help="A table: CSV or Parquet.", show_default=False)]
+Model = Annotated[Path, typer.Option("--model", "-m", help="A model file, as fit writes it.", show_default=False)]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The table to write: CSV or Parquet.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def score(data: Data, *, model: Model, output: Output, as_json: Json = False) -> None:
+    """Write the log density of each row in nats, as column log_prob; columns are found by name, in any order."""
+    check_output(output, suffixes=TABLES, inputs=(data, model))
+    estimator = FlowDensity.load(model)
+    rows = read_rows(estimator, data)
+    console = Console(stderr=True)
+    starts = track(
+        range(0, len(rows), _BATCH), "scoring", console=console, transient=True, disable=not console.is_terminal
+    )
+    scores = np.concatenate([estimator.score_samples(rows[start : start + _BATCH]) for start in starts])
+    with writing(output):
+        write_table(output, pa.table({"log_prob": scores}))
+    known = scores[np.isfinite(scores)]
+    mean = float(known.mean()) if len(known) else None
+    lowest, impossible = int(scores.argmin()), len(scores) - len(known)
+    facts = {"output": str(output), "rows": len(scores), "mean_log_prob": mean, "impossible": impossible}
+    text = f"{len(scores)} rows" + (f", mean log density {mean:.4f} nats" if mean is not None else "")
+    text += f"; the least likely is row {lowest + 1}" + (f"; {impossible} are impossible (-inf)" if impossible else "")
+    say(facts | {"least_likely_row": lowest + 1}, f"{text}\nscores: {output}", as_json=as_json)
+
+
+def sample(
+    *,
+    model: Model,
+    output: Output,
+    rows: Annotated[int, typer.Option("--rows", "-n", min=1, max=10**9, help="How many rows to draw.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Makes the draw repeatable.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw rows from a model; row i depends on the seed and i alone, so more rows begin with the same ones."""
+    check_output(output, suffixes=TABLES, inputs=(model,))
+    estimator = FlowDensity.load(model)
+    drawn = estimator.schema_.table(estimator.sample(rows, random_state=seed))
+    with writing(output):
+        write_table(output, drawn)
+    say(
+        {"output": str(output), "rows": rows, "seed": seed},
+        f"{rows} rows drawn with seed {seed}\nrows: {output}",
+        as_json=as_json,
+    )
+
+
+def read_rows(estimator: FlowDensity, data: Path) -> Any:
+    """The rows of a file with the columns of a model: a table, or an array where the model was fitted to one."""
+    table = read_table(data, columns=estimator.schema_.names)
+    if "feature_names_in_" in vars(estimator):
+        return table
+    return np.column_stack([column.to_numpy() for column in table.columns])
