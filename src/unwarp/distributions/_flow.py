@@ -84,9 +84,10 @@ class Flow(Distribution):
     def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
         x = _check.broadcast_event("adapt", x, self.space.shape, context, self.context_shape)
         self.transform.adapt(x, self._for(self.transform, context), weight)
-        with torch.no_grad():
-            z = self.transform.encode(x, self._for(self.transform, context))
-        self.base.adapt(z, self._for(self.base, context), weight)
+        if type(self.base).adapt is not Distribution.adapt:
+            with torch.no_grad():
+                z = self.transform.encode(x, self._for(self.transform, context))
+            self.base.adapt(z, self._for(self.base, context), weight)
 
     def _draw_from_base(self, shape: Sequence[int], context: Tensor | None) -> tuple[tuple[int, ...], Tensor | None]:
         batch = self.batch_shape(shape, context)

@@ -80,10 +80,12 @@ class Compose(Transform):
         return z
 
     def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
-        for part in self.parts:
+        last = max((i for i, part in enumerate(self.parts) if type(part).adapt is not Transform.adapt), default=-1)
+        for i, part in enumerate(self.parts[: last + 1]):  # what follows has nothing to adapt
             part.adapt(x, context, weight)
-            with torch.no_grad():
-                x = part.encode(x, context)
+            if i < last:
+                with torch.no_grad():
+                    x = part.encode(x, context)
 
 
 class Inverse(Transform):
