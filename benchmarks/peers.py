@@ -155,16 +155,22 @@ def fitted(
 
 
 def fitted_unwarp(data: Split, seed: int, args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """``FlowDensity`` at its defaults, with the budget as its only option."""
+    """``FlowDensity`` at its defaults, with the budget, and as many rows held out as the others have for validation."""
     from unwarp import FlowDensity
 
-    model = FlowDensity(max_seconds=args.budget, random_state=seed)
-    model.fit(np.concatenate([data.train, data.validation]))
+    rows = np.concatenate([data.train, data.validation])
+    held_out = len(data.validation) / len(rows)
+    model = FlowDensity(max_seconds=args.budget, validation_fraction=held_out, random_state=seed).fit(rows)
 
     def score(x: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.asarray(model.score_samples(x), dtype=np.float64)
 
-    return score, {}
+    figures = {
+        "steps": model.n_iter_,
+        "parameters": sum(p.numel() for p in model.flow_.parameters()),
+        "spec": model.flow_.spec,
+    }
+    return score, figures
 
 
 def pairs(record: _record.Record) -> None:
