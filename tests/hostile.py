@@ -268,6 +268,8 @@ def digest_lies(good):
     }
     for name, lie in lies.items():
         yield f"digests {name}", forge(state, text, unwarp_digests=canonical(lie))
+    yield "digests with a space", forge(state, text, unwarp_digests=canonical(right) + " ")
+    yield "digests indented", forge(state, text, unwarp_digests=json.dumps(right, indent=1))
     for name, raw in {"no JSON": "x", "none": "", "deep": "[" * 10**5, "twice": '{"config":1,"config":1}'}.items():
         yield f"digests {name}", forge(state, text, unwarp_digests=raw)
 

@@ -209,8 +209,8 @@ def _read_texts(where: str, header: Header) -> tuple[_config.Config, dict[str, s
             pass
         case _:
             raise BundleError(f"{where}: expected one digest for each tensor; got others. {_AGAIN}")
-    if own != _digest(header.config.encode()):
-        raise BundleError(f"{where}: expected the configuration as it was saved; got another text. {_AGAIN}")
+    if header.digests != _json.dumps(digests) or own != _digest(header.config.encode()):
+        raise BundleError(f"{where}: expected configuration and digests as saved; got other texts. {_AGAIN}")
     return _config.parse(where, header.config), each
 
 
