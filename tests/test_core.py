@@ -1,0 +1,146 @@
+"""Construction, doors and errors of the core; what the laws don't cover."""
+
+import re
+
+import pytest
+import torch
+
+from unwarp import Flow, Interval, Space, flows
+from unwarp._space import POSITIVE, REAL
+from unwarp.distributions import Normal, Uniform
+from unwarp.errors import ConfigError, ContextError, RecipeError, ShapeError, SpaceError
+from unwarp.networks import MLP, MaskedMLP
+from unwarp.transforms import Autoregressive, Compose, Coupling, Elementwise, Permute, Standardize, Unconstrain
+from unwarp.univariates import Affine, Exp, RationalQuadratic
+
+ERRORS = [
+    (lambda: Compose([]), ConfigError, "at least one transform"),
+    (lambda: Compose([Permute([0, 1]), Standardize(3)]), SpaceError, "part 1 to start where part 0 ends"),
+    (lambda: Flow(Standardize(2), Normal(3)), SpaceError, "end in the base's space"),
+    (lambda: Flow(Standardize(2), Uniform(2)), SpaceError, "end in the base's space"),
+    (lambda: Permute([0, 2]), ConfigError, "permutation"),
+    (lambda: Coupling(2, Affine(), MLP(1, 3)), ShapeError, "1 x 2 = 2 numbers; got 3"),
+    (lambda: Coupling(2, Affine(), MLP(1, 2), mask=[True, True]), ConfigError, "mask of 2 booleans"),
+    (lambda: Coupling(2, Exp(), MLP(1, 2)), SpaceError, "within one support"),
+    (lambda: Autoregressive(3, Affine(), MaskedMLP(3, 3)), ShapeError, "(3, 2) numbers a row"),
+    (lambda: RationalQuadratic(1), ConfigError, "bins"),
+    (lambda: RationalQuadratic(8, -1.0), ConfigError, "bound"),
+    (lambda: Interval(1.0, 1.0), ConfigError, "low < high"),
+    (lambda: Space((2,), (REAL,)), ConfigError, "one support"),
+    (lambda: MLP(2, 2, hidden=(0,)), ConfigError, "hidden[0]"),
+    (lambda: Unconstrain(Space((2, 2))), SpaceError, "vectors"),
+    (lambda: flows.flow("nfs", 2), RecipeError, 'Did you mean "nsf"?'),
+    (lambda: flows.nsf(2, layers=0), RecipeError, "layers"),
+    (lambda: flows.nsf(2, layers=10**9), RecipeError, "layers"),
+    (lambda: flows.nsf(2.5), RecipeError, "features"),  # pyright: ignore
+    (lambda: flows.nsf(2, support=["real"]), RecipeError, "each of 2 features"),
+    (lambda: flows.build({"recipe": "nsf"}), RecipeError, "recipe, features and options"),
+    (lambda: Normal(2).log_prob(torch.zeros(3)), ShapeError, "(*batch, 2); got (3,)"),
+    (lambda: flows.nsf(2).log_prob(torch.zeros(2), torch.zeros(1)), ContextError, "no context"),
+    (lambda: flows.nsf(2, context=3).log_prob(torch.zeros(2)), ContextError, "got none"),
+    (lambda: flows.nsf(2, context=3).sample(), ContextError, "got none"),
+    (lambda: flows.nsf(2, context=3).log_prob(torch.zeros(2), torch.zeros(2)), ContextError, "(*batch, 3); got (2,)"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "says"), ERRORS, ids=lambda value: value if isinstance(value, str) else "")
+def test_errors_say_what_was_expected_and_what_to_do(call, kind, says) -> None:
+    with pytest.raises(kind, match=re.escape(says)) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and "expected" in message or "no such recipe" in message
+    assert message.endswith((".", "?"))
+
+
+def test_context_and_sample_shapes_broadcast() -> None:
+    flow = flows.maf(2, context=3, layers=2, hidden=(8,))
+    context = torch.randn(4, 3)
+    assert flow.sample((5,), context).shape == (5, 4, 2)
+    assert flow.log_prob(torch.zeros(2), context).shape == (4,)
+    assert flow.log_prob(torch.zeros(6, 1, 2), context).shape == (6, 4)
+
+
+def test_given_is_a_torch_distribution() -> None:
+    flow = flows.nsf(2, context=1, layers=2, hidden=(8,), support="positive")
+    given = flow.given(torch.zeros(3, 1))
+    assert isinstance(given, torch.distributions.Distribution)
+    assert given.batch_shape == (3,) and given.event_shape == (2,)
+    draws = given.rsample((7,))
+    assert draws.shape == (7, 3, 2) and draws.requires_grad
+    assert bool(given.support.check(draws).all())
+    assert given.log_prob(draws).shape == (7, 3)
+    wide = given.expand((5, 3))
+    assert wide.sample().shape == (5, 3, 2) and wide.log_prob(torch.ones(2)).shape == (5, 3)
+    assert torch.distributions.kl_divergence  # registering is the user's; being one is ours
+
+
+def test_outside_the_support_the_density_is_zero_and_nan_stays_nan() -> None:
+    flow = flows.nsf(2, support=["positive", "real"], layers=1, hidden=(8,))
+    log_prob = flow.log_prob(torch.tensor([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [float("nan"), 0.0], [-1.0, float("nan")]]))
+    assert log_prob[:2].tolist() == [-torch.inf] * 2
+    assert bool(torch.isfinite(log_prob[2])) and bool(log_prob[3:].isnan().all())
+
+
+@pytest.mark.parametrize("hidden", [(), (7,), (16, 5, 9)])
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize("features", [1, 2, 9])
+def test_masked_network_is_causal_and_the_same_step_by_step(hidden, context, features) -> None:
+    torch.manual_seed(0)
+    net = MaskedMLP(features, 3, hidden=hidden, context=context).double()
+    for p in net.parameters():
+        torch.nn.init.normal_(p)
+    x = torch.randn(4, features, dtype=torch.float64)
+    c = torch.randn(4, context, dtype=torch.float64) if context else None
+    whole = net(x, c)
+    state = net.begin(x, c)
+    for i in range(features):
+        assert torch.allclose(net.emit(state, i), whole[:, i], atol=1e-12)
+        state = net.advance(state, x[:, i], i)
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda v: net(v, None if c is None else c[0]).sum(-1)))(x)
+    assert not bool(jacobian.triu().any())
+    if features > 1 and hidden:
+        assert bool((jacobian[:, -1, :-1].abs().sum(0) > 0).any())
+
+
+@pytest.mark.parametrize("name", flows.names())
+@pytest.mark.parametrize("features", [1, 1000])
+def test_every_recipe_works_for_one_feature_and_for_a_thousand(name: str, features: int) -> None:
+    flow = flows.flow(name, features, layers=2, hidden=(32,), context=2)
+    x, context = torch.randn(3, features), torch.randn(3, 2)
+    log_prob = flow.log_prob(x, context)
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(-1)
+    assert torch.allclose(log_prob, expected, atol=1e-2)  # the identity at the start
+    assert flow.sample((2,), context).shape == (2, 3, features)
+
+
+def test_couplings_let_every_feature_reach_every_other() -> None:
+    torch.manual_seed(0)
+    flow = flows.realnvp(6, layers=6, hidden=(16,)).double()
+    for p in flow.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    jacobian = torch.func.jacrev(flow.transform.encode)(torch.randn(6, dtype=torch.float64))
+    assert bool((jacobian.abs() > 1e-9).all())
+
+
+def test_adapt_standardises_and_keeps_the_density_in_the_datas_units() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = 100 + 5 * torch.randn(2000, 2, generator=generator, dtype=torch.float64)
+    flow = flows.nsf(2, layers=1, hidden=(8,)).double()
+    flow.adapt(x)
+    expected = torch.distributions.Normal(100.0, 5.0).log_prob(x).sum(-1).mean()
+    assert float(flow.log_prob(x).mean()) == pytest.approx(float(expected), abs=0.02)
+
+
+def test_the_ideas_change_of_variables_in_one_and_two_dimensions() -> None:
+    z = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    standard = torch.distributions.Normal(0.0, 1.0)
+    log_normal = Flow(Unconstrain(Space((1,), POSITIVE)), Normal(1)).double()
+    expected = torch.distributions.LogNormal(torch.zeros((), dtype=torch.float64), 1.0).log_prob(z.exp())
+    assert torch.allclose(log_normal.log_prob(z.exp().unsqueeze(-1)), expected)
+    line = Standardize(1).double()
+    line.center.fill_(3.0)
+    line.scale.fill_(2.0)
+    x = 2 * z + 3
+    assert torch.allclose(Flow(line, Normal(1)).double().log_prob(x.unsqueeze(-1)), standard.log_prob(z) - torch.tensor(2.0).log())
+    exp = Elementwise(1, Exp())
+    assert torch.allclose(exp(z.unsqueeze(-1))[1], z)
