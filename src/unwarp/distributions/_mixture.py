@@ -66,7 +66,8 @@ class GaussianMixture(Distribution):
         eps = torch.randn(*batch, *self.space.shape, generator=generator, dtype=u.dtype, device=u.device)
         edges = fit.log_weights.detach().exp().cumsum(0)[:-1]
         k = (u.unsqueeze(-1) >= edges).sum(-1)
-        factor = torch.linalg.inv(fit.whitener)
+        eye = torch.eye(self.space.shape[0], dtype=u.dtype, device=u.device)
+        factor = torch.linalg.solve_triangular(fit.whitener, eye, upper=False)
         x = fit.means[k] + (factor[k] @ eps.unsqueeze(-1)).squeeze(-1)
         return x, gaussian_mixture_log_prob(x, *fit)
 
