@@ -30,7 +30,7 @@ class Audit:
         latent: round-trip error of $z = f(x)$: the largest $|f(f^{-1}(z)) - z| / (1 + |z|)$ of the event, `(n)`.
         data: round-trip error of x, the largest $|f^{-1}(z) - x| / (1 + |x|)$, `(n)`.
         ladj: $|$ladj of forward + ladj of inverse$|$ in nats, `(n)`.
-        precision: what float32 cost: $|$log_prob before - after recomputing$|$ in nats, NaN where not recomputed, `(n)`.
+        precision: what float32 cost: $|$log_prob before - after recomputing$|$, nats; NaN where not recomputed, `(n)`.
         recomputed: was the row computed again in float64? bool `(n)`.
         fault: an index into `FAULTS` that tells why the row can't be trusted, 0 where it can, `(n)`.
     """
