@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import multiprocessing
-import os
 import random
 import signal
 import time
@@ -57,7 +56,15 @@ def run(path: Path | None, objective=likelihood, max_steps: int = 260):
     torch.set_num_threads(1)
     flow = model()
     history = fit(
-        flow, data(), objective, max_steps=max_steps, batch=64, lr=0.02, seed=7, checkpoint=path, checkpoint_seconds=1e-9,
+        flow,
+        data(),
+        objective,
+        max_steps=max_steps,
+        batch=64,
+        lr=0.02,
+        seed=7,
+        checkpoint=path,
+        checkpoint_seconds=1e-9,
         baselines=(),
     )
     return flow, history
@@ -74,7 +81,7 @@ def plain(history) -> dict:
 
 
 def survive(kills: int, folder: Path, objective, rng: random.Random) -> tuple[int, dict, dict]:
-    """Run in processes that are killed by SIGKILL at random moments; the kills that hit, the weights and the account."""
+    """Run in processes killed by SIGKILL at random moments; the kills that hit, the weights and the account."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["torch", "unwarp.training"])
     path, done = folder / "run.safetensors", folder / "weights.safetensors"
@@ -131,7 +138,9 @@ def test_left_and_taken_up_again(tmp_path, at):
     events.close()
     flow, history = run(path)
     assert plain(history) == plain(expected)
-    assert all(torch.equal(a, b) for a, b in zip(reference.state_dict().values(), flow.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(reference.state_dict().values(), flow.state_dict().values(), strict=True)
+    )
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):
@@ -232,19 +241,18 @@ def test_a_folder_that_cannot_be_written_ends_the_run_in_order(tmp_path):
 
 
 def test_what_is_saved_is_finite(tmp_path):
-    path = tmp_path / "run.safetensors"
-    hits = []
+    path, seen, calls = tmp_path / "run.safetensors", [], iter(range(10**9))
 
     def poison(flow, x, context=None, weight=None):
-        hits.append(flow.training)
-        if flow.training and len(hits) % 40 == 39:
+        if flow.training and next(calls) % 50 == 49:
             with torch.no_grad():
                 next(flow.parameters()).mul_(torch.nan)
         return likelihood(flow, x, context, weight)
 
-    for event in steps(model(), data(), poison, max_steps=200, batch=64, seed=0, checkpoint=path, checkpoint_seconds=1e-9):
-        if path.exists() and event.event in ("rollback", "done"):
+    settings = {"max_steps": 200, "batch": 64, "seed": 0, "checkpoint": path, "checkpoint_seconds": 1e-9}
+    for event in steps(model(), data(), poison, **settings):
+        seen.append(event.event)
+        if path.exists():
             tensors, _ = read_checkpoint(path)
             assert all(t.isfinite().all() for name, t in tensors.items() if "guard" not in name)
-    assert "rollback" in {event.event for event in [event]} or len(hits) > 40
-    assert os.path.getsize(path) < 200_000
+    assert seen.count("rollback") >= 3
