@@ -1,19 +1,22 @@
 """Training: what a run promises about its weights, its figures, its randomness and its end."""
 
 import dataclasses
+import io
 import json
 import math
 import time
+from itertools import pairwise
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from unwarp.distributions import Distribution, Flow, Normal
 from unwarp.errors import ConfigError, DataError, ShapeError
 from unwarp.networks import MLP
-from unwarp.training import fit, json_lines, likelihood, progress_bar, steps
 from unwarp.training import _run as run_module
+from unwarp.training import fit, json_lines, likelihood, progress_bar, steps
 from unwarp.training._guard import Guard
 from unwarp.training._learner import Learner
 from unwarp.training._rows import Rows, batches, encoded, frozen_prefix, split
@@ -165,7 +168,9 @@ class TestRandomness:
         x = bent(700)
         outer = torch.get_rng_state()
         flows = [small() for _ in range(3)]
-        first, second, other = (fit(f, x, max_steps=45, batch=64, seed=s) for f, s in zip(flows, (5, 5, 6), strict=True))
+        first, second, other = (
+            fit(f, x, max_steps=45, batch=64, seed=s) for f, s in zip(flows, (5, 5, 6), strict=True)
+        )
         assert same(flows[0], flows[1])
         assert not same(flows[0], flows[2])
         assert dataclasses.replace(first, seconds=0.0) == dataclasses.replace(second, seconds=0.0)
@@ -338,6 +343,18 @@ class TestSteps:
         assert parsed[-1]["event"] == "done"
         assert parsed[0]["loss"] is None  # before the first step
 
+    def test_the_bar_is_drawn_on_a_terminal(self):
+        drawn = io.StringIO()
+        with progress_bar(Console(file=drawn, force_terminal=True, width=100)) as bar:
+            for event in steps(small(), bent(400), max_steps=40, seed=0):
+                bar(event)
+        assert "100%" in drawn.getvalue()
+        assert "step 40: loss" in drawn.getvalue()
+        quiet = io.StringIO()
+        with progress_bar(Console(file=quiet, force_terminal=False)) as bar:
+            bar(event)
+        assert quiet.getvalue().strip() == ""
+
     def test_history_is_json(self):
         history = fit(small(), bent(200), max_steps=20, seed=0)
         again = json.loads(json.dumps(history.to_json(), allow_nan=False))
@@ -357,7 +374,7 @@ class TestParts:
         assert rates[0] == pytest.approx(1 / 50, rel=1e-3)
         assert max(rates) > 0.99
         assert rates[-1] < 1e-5
-        assert all(a >= b for a, b in zip(rates[50:], rates[51:], strict=False))
+        assert all(a >= b for a, b in pairwise(rates[50:]))
         timed = Schedule(1.0, None, 10.0)
         assert timed.rate(500, 5.0) == pytest.approx(0.5)
         assert Schedule(1.0, 100, 10.0).progress(20, 5.0) == 0.5
@@ -383,7 +400,9 @@ class TestParts:
 
     def test_what_stays_large_is_accepted_in_the_end(self):
         guard = Guard(torch.device("cpu"))
-        skips = [bool(guard.judge(torch.tensor(1.0 if t < 100 else 100.0), torch.tensor(0.0), t)[1]) for t in range(200)]
+        skips = [
+            bool(guard.judge(torch.tensor(1.0 if t < 100 else 100.0), torch.tensor(0.0), t)[1]) for t in range(200)
+        ]
         assert skips[100]
         assert not skips[-1]
 
@@ -398,6 +417,21 @@ class TestParts:
         learner.update(module(torch.ones(4, 3, dtype=dtype)).square().mean() * math.nan, 0.01, 13)
         after = learner.snapshot()
         assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("guard"))
+
+    def test_without_a_fused_kernel_it_learns_the_same(self, monkeypatch):
+        def learn():
+            torch.manual_seed(0)
+            module = nn.Linear(3, 2)
+            learner = Learner(module, weight_decay=0.1)
+            for t in range(40):
+                loss = (module(torch.ones(4, 3)) - 1).square().mean() * (math.nan if t == 20 else 1 + 4 * (t % 7 == 0))
+                learner.update(loss, 0.01, t)
+            return module
+
+        fused = learn()
+        monkeypatch.setattr("unwarp.training._learner._FUSED", ())
+        for a, b in zip(weights(fused), weights(learn()), strict=True):
+            torch.testing.assert_close(a, b)
 
     def test_only_matrices_decay(self):
         learner = Learner(small(), weight_decay=0.5)
