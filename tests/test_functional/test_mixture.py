@@ -67,7 +67,7 @@ def test_to_normal_has_the_density_as_its_jacobian() -> None:
     x = _clusters(n=3)
     fit = fit_gaussian_mixture(_clusters(), 3, generator=torch.Generator().manual_seed(0))
     jacobian = torch.stack(
-        [torch.autograd.functional.jacobian(lambda row: gaussian_mixture_to_normal(row, *fit), row) for row in x]  # pyright: ignore
+        [torch.autograd.functional.jacobian(lambda row: gaussian_mixture_to_normal(row, *fit), row) for row in x]
     )
     u = gaussian_mixture_to_normal(x, *fit)
     log_normal = torch.distributions.Normal(0.0, 1.0).log_prob(u).sum(-1)
