@@ -1,4 +1,4 @@
-"""README, guides and manual pages: their examples run, their links lead somewhere, and they name everything that there is."""
+"""README, guides and manual pages: their examples run, their links lead somewhere, and nothing public is left out."""
 
 from __future__ import annotations
 
