@@ -18,7 +18,7 @@ __all__ = ["Autoregressive", "CausalNet"]
 
 
 class CausalNet(Protocol):
-    """A network whose i-th output sees only the inputs before i, all at once or input by input (see `networks.MaskedMLP`)."""
+    """A network whose output i sees the inputs before i only, all at once or one by one (see `networks.MaskedMLP`)."""
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
     def begin(self, x: Tensor, context: Tensor | None = None) -> Any: ...
@@ -29,8 +29,9 @@ class CausalNet(Protocol):
 class Autoregressive(Transform):
     r"""$z_i = f(x_i; \theta_i)$ with $\theta_i = \text{net}_i(x_{<i}, \text{context})$; $\text{ladj} = \sum_i \log f'$.
 
-    Use it for density estimation: every feature depends on all before it. `forward` is one pass of the network; `inverse` takes
-    the features one by one, computes every hidden unit once, and so costs about one pass plus D small steps.
+    Use it for density estimation: every feature depends on all before it. `forward` is one pass of the network;
+    `inverse` takes the features one by one, computes every hidden unit once, and so costs about one pass plus D small
+    steps.
 
     Args:
         features: number of features D.
@@ -46,7 +47,8 @@ class Autoregressive(Transform):
         ShapeError: when the network's output does not fit.
         SpaceError: when the scalar map leaves its support.
 
-    Source: Papamakarios, Pavlakou and Murray, *Masked Autoregressive Flow for Density Estimation*, 2017, arXiv:1705.07057.
+    Source: Papamakarios, Pavlakou and Murray, *Masked Autoregressive Flow for Density Estimation*, 2017,
+    arXiv:1705.07057.
 
     Example:
         >>> layer = Autoregressive(3, Affine(), MaskedMLP(3, 2))
@@ -54,6 +56,9 @@ class Autoregressive(Transform):
         >>> bool((z == 1).all()), ladj.shape
         (True, torch.Size([4]))
     """
+
+    order: Tensor
+    back: Tensor
 
     def __init__(
         self,
@@ -68,11 +73,13 @@ class Autoregressive(Transform):
         order = list(range(features)) if order is None else list(order)
         if sorted(order) != list(range(features)):
             raise ConfigError(
-                f"Autoregressive: expected order to be a permutation of 0 to {features - 1}; got {order}. List every feature once."
+                f"Autoregressive: expected order to be a permutation of 0 to {features - 1}; got {order}. "
+                "List every feature once."
             )
         if univariate.domain != univariate.codomain:
             raise SpaceError(
-                f"Autoregressive: expected a scalar map within one support; got {univariate.domain} -> {univariate.codomain}. "
+                "Autoregressive: expected a scalar map within one support; "
+                f"got {univariate.domain} -> {univariate.codomain}. "
                 "Use Unconstrain before it."
             )
         super().__init__(Space((features,), univariate.domain), context=context)
@@ -110,7 +117,7 @@ class Autoregressive(Transform):
 
     @property
     def _causal(self) -> CausalNet:
-        return cast(CausalNet, self.net)
+        return cast("CausalNet", self.net)
 
     def extra_repr(self) -> str:
         return f"{self.domain.shape[0]}, {self.univariate}"
