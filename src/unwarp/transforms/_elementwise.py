@@ -15,9 +15,10 @@ __all__ = ["Elementwise", "Unconstrain"]
 
 
 class Elementwise(Transform):
-    r"""$z_i = f(x_i; \theta_i)$ with learned parameters for each feature; $\text{ladj} = \sum_i \log f'(x_i; \theta_i)$.
+    r"""$z_i = f(x_i; \theta_i)$ with learned parameters for each feature; $\text{ladj} = \sum_i \log f'(x_i)$.
 
-    Use it to shape marginals, such as heavy tails at the data's side of a flow. `adapt` starts from the map's own guess.
+    Use it to shape marginals, such as heavy tails at the data's side of a flow. `adapt` starts from the
+    map's own guess.
 
     Args:
         features: number of features.
@@ -33,6 +34,8 @@ class Elementwise(Transform):
         >>> z.shape, ladj.shape
         (torch.Size([2, 3]), torch.Size([2]))
     """
+
+    params: Tensor
 
     def __init__(self, features: int, univariate: Univariate) -> None:
         shape = (_check.at_least("Elementwise", "features", features, 1),)
@@ -79,9 +82,14 @@ class Unconstrain(Transform):
         [[0.0, 5.0]]
     """
 
+    order: Tensor
+    back: Tensor
+
     def __init__(self, space: Space) -> None:
         if len(space.shape) != 1:
-            raise SpaceError(f"Unconstrain: expected a space of vectors; got shape {space.shape}. Flatten the events first.")
+            raise SpaceError(
+                f"Unconstrain: expected a space of vectors; got shape {space.shape}. Flatten the events first."
+            )
         super().__init__(space, Space(space.shape))
         groups: dict[Support, list[int]] = {}
         for i, support in enumerate(space.supports):
@@ -123,4 +131,6 @@ def _onto(support: Support) -> Univariate | None:
         return Exp()
     if support == REAL:
         return None
-    raise SpaceError(f"Unconstrain: expected REAL, POSITIVE or an Interval; got {support!r}. Encode this feature yourself.")
+    raise SpaceError(
+        f"Unconstrain: expected REAL, POSITIVE or an Interval; got {support!r}. Encode this feature yourself."
+    )
