@@ -14,16 +14,14 @@ __all__ = ["Objective", "likelihood"]
 class Objective(Protocol):
     """A scalar to minimise over batches: the mean over rows of something differentiable in the flow's parameters.
 
-    Shapes: x `(n, *event)`, context `(n, *context_event)` or None, weight `(n,)` or None. Weights have mean one over all
-    the data, so `(weight * value).mean()` is the weighted mean, and a batch gives an unbiased estimate of it.
+    Shapes: x `(n, *event)`, context `(n, *context_event)` or None, weight `(n,)` or None. Weights have mean one over
+    all the data, so `(weight * value).mean()` is the weighted mean, and a batch gives an unbiased estimate of it.
     """
 
     def __call__(self, flow: Distribution, x: Tensor, context: Tensor | None, weight: Tensor | None) -> Tensor: ...
 
 
-def likelihood(
-    flow: Distribution, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None
-) -> Tensor:
+def likelihood(flow: Distribution, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
     r"""Mean negative log-likelihood $-\frac1n\sum_i w_i \log p(x_i \mid c_i)$ in nats: maximum likelihood.
 
     Use it to fit a density to samples. Weights should have mean one, as `fit` makes them.
