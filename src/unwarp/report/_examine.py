@@ -124,9 +124,11 @@ def names_of(model: Any) -> tuple[str, ...] | None:
 
 def _copies(model: Any) -> dict[int, list[int]]:
     """Of each column the places of its copies, which change with it."""
-    schema: Any = getattr(model, "schema_", None)
     found: dict[int, list[int]] = {}
-    for place, column in enumerate(() if schema is None else schema.columns):
+    if "schema_" not in vars(model):
+        return found
+    schema = model.schema_
+    for place, column in enumerate(schema.columns):
         if column.role == "copy":
             found.setdefault(schema.names.index(column.source), []).append(place)
     return found
