@@ -176,7 +176,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
             scores[piece] = torch.stack(points).logsumexp(0).numpy() - np.log(len(points))
         return scores
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Mean log density of the rows, in nats."""
         return float(np.mean(self.score_samples(X)))
 
@@ -223,7 +223,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
     def inverse_transform(self, X: Any) -> NDArray[np.float64]:
         """Rows of the table from their latents, ``(rows, features) -> (rows, columns)``."""
         check_is_fitted(self)
-        z = torch.from_numpy(check_array(X, dtype=np.float64, copy=True))
+        z = torch.from_numpy(check_array(X, dtype="float64", copy=True))
         if z.shape[1] != self._n_features_out:
             raise DataError(
                 f"inverse_transform: expected {self._n_features_out} columns; got {z.shape[1]}. "
@@ -280,8 +280,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
 
     def _values(self, where: str, X: Any, *, reset: bool = False) -> NDArray[np.float64]:
         """The rows as finite float64 numbers."""
-        X = numeric_frame(where, X)
-        values = validate_data(self, X, dtype=np.float64, reset=reset, ensure_all_finite=False)
+        data = numeric_frame(where, X)
+        values: Any = validate_data(self, data, dtype=np.float64, reset=reset, ensure_all_finite=False)
         return finite_values(where, values, self._names())
 
     def _names(self) -> list[str]:
@@ -317,7 +317,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
             return self.flow_.log_prob(torch.from_numpy(events))
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        own: Any = super().__getstate__()
+        state: dict[str, Any] = dict(own)
         if "flow_" in state:
             state["flow_"] = flows.to_bytes(state["flow_"])
         return state

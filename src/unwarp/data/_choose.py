@@ -82,7 +82,7 @@ def _usable(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, tuple[int | None,
         column = column.cast(column.type.value_type)
     if column.null_count:
         every = column.null_count == len(column)
-        return column, (None if every else pc.index(pc.is_null(column), True).as_py(), "a missing value")
+        return column, (None if every else pc.index(column.is_null(), True).as_py(), "a missing value")
     if pa.types.is_boolean(column.type) or (pa.types.is_integer(column.type) and column.type != pa.uint64()):
         return column.cast(pa.int64()), None
     column = column.cast(pa.float64(), safe=False)

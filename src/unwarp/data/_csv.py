@@ -181,7 +181,7 @@ def _refuse_text(path: Path, table: pa.Table, line: Callable[[int], str]) -> Non
         row = next((row for row, cell in enumerate(column) if not _decodes(cell.as_py())), 0)
         got = "bytes that are not UTF-8"
     elif pa.types.is_string(kind):
-        plain = pc.match_substring_regex(column, _NUMBER)
+        plain = pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(_NUMBER))
         row = max(pc.index(plain, False).as_py(), 0)
         cell = column[row].as_py()
         got = f"a missing value ({quote(cell)})" if cell.strip() in _MISSING else quote(cell)

@@ -46,7 +46,7 @@ def numeric_frame(where: str, data: Any) -> Any:
     return data
 
 
-def _refuse(where: str, column: nw.Series[Any]) -> None:
+def _refuse(where: str, column: Any) -> None:
     """Refuse a column unless all its values can be read as numbers."""
     name = quote(column.name)
     if column.dtype.is_temporal():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unwarp.data._grid import Grid, grid_of
-from unwarp.data._schema import Column, Schema
+from unwarp.data._schema import Column, Kind, Schema
 from unwarp.data._values import quote, suggest
 from unwarp.errors import DataError
 
@@ -134,15 +134,7 @@ def _column(name: str, rows: np.ndarray, counts: np.ndarray, declared: str | Non
         return Column(name=name, role="copy", source=source, reason=f"every row repeats column {quote(source)}")
     column = _Values(name, rows, counts, distinct, np.bincount(inverse.ravel(), weights=counts))
     kind, bounds, step = _declared(name, declared)
-    grid = (
-        grid_of(distinct, column.ties) if step is None else Grid(step, float(np.mod(distinct[0] * (step != 1), step)))
-    )
-    if step is not None and not np.all(grid.holds(distinct)):
-        bad = int(np.argmin(grid.holds(rows)))
-        raise DataError(
-            f"fit: expected multiples of {step:g} in column {quote(name)}; got {rows[bad]} in row {bad + 1}. "
-            "Declare integer:STEP with another step, or nothing."
-        )
+    grid = grid_of(distinct, column.ties) if step is None else _declared_grid(column, step)
     box, why = _box(column, grid)
     kind, reason = (kind, "declared") if kind else _kind(column, grid, box)
     if kind == "positive":
@@ -156,18 +148,31 @@ def _column(name: str, rows: np.ndarray, counts: np.ndarray, declared: str | Non
     return Column(name=name, kind=kind, reason="; ".join(part for part in (reason, why) if part), **box)
 
 
-def _declared(name: str, text: str | None) -> tuple[str, tuple[float, float], float | None]:
-    """A declaration's kind ("" when there is none), bounds and step."""
+def _declared_grid(column: _Values, step: float) -> Grid:
+    """The grid of a declared step; whole numbers lie at its multiples, other grids begin where the values do."""
+    grid = Grid(step, 0.0 if step == 1.0 else float(np.mod(column.distinct[0], step)))
+    off = ~grid.holds(column.rows)
+    if off.any():
+        bad = int(np.argmax(off))
+        raise DataError(
+            f"fit: expected multiples of {step:g} in column {quote(column.name)}; got {column.rows[bad]} in row "
+            f"{bad + 1}. Declare integer:STEP with another step, or nothing."
+        )
+    return grid
+
+
+def _declared(name: str, text: str | None) -> tuple[Kind | None, tuple[float, float], float | None]:
+    """A declaration's kind, bounds and step."""
     if text is None:
-        return "", (0.0, 0.0), None
+        return None, (0.0, 0.0), None
     kind, *rest = str(text).split(":")
     try:
         numbers = [float(part) for part in rest]
     except ValueError:
         numbers = [math.nan]
     sound = all(math.isfinite(number) for number in numbers)
-    if sound and kind in ("real", "positive") and not numbers:
-        return kind, (0.0, 0.0), None
+    if sound and not numbers and kind in {"real", "positive"}:
+        return ("real" if kind == "real" else "positive"), (0.0, 0.0), None
     if sound and kind == "bounded" and len(numbers) == 2 and numbers[0] < numbers[1]:
         return kind, (numbers[0], numbers[1]), None
     if sound and kind == "integer" and (not numbers or (len(numbers) == 1 and numbers[0] > 0)):
@@ -203,7 +208,7 @@ def _box(column: _Values, grid: Grid | None) -> tuple[dict[str, Any], str]:
     return fields | {"width": width, "edge": width / 2, "coarse": atom is not None or width > finest}, told
 
 
-def _kind(column: _Values, grid: Grid | None, box: dict[str, Any]) -> tuple[str, str]:
+def _kind(column: _Values, grid: Grid | None, box: dict[str, Any]) -> tuple[Kind, str]:
     """Kind of an undeclared column, and why."""
     median = float(column.distinct[np.searchsorted(np.cumsum(column.held), column.total / 2)])
     if column.distinct[0] > 0 and column.distinct.size >= 20 and median > 10 * box.get("width", 0.0):

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from unwarp.data._values import LARGEST, quote
 from unwarp.errors import DataError
 
+Kind = Literal["real", "positive", "bounded", "integer"]
+
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 _Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 _Length = Annotated[float, Field(gt=0, le=LARGEST)]
@@ -55,7 +57,7 @@ class Column(BaseModel):
     model_config = _STRICT
 
     name: _Name
-    kind: Literal["real", "positive", "bounded", "integer"] = "real"
+    kind: Kind = "real"
     low: _Number | None = None
     high: _Number | None = None
     margin: Annotated[float, Field(ge=0, le=LARGEST)] = 0.0

@@ -105,6 +105,7 @@ class Mixture(Toy):
         self.name, self.features = name, loc.shape[-1]
         self.loc, self.scale = loc, scale
         self._log_scale = scale.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        self._whitener = torch.linalg.inv(scale)
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         k = _index(n, len(self.loc), generator).long()
@@ -112,8 +113,7 @@ class Mixture(Toy):
         return self.loc[k] + (self.scale[k] @ noise[..., None]).squeeze(-1)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        apart = x[..., None, :] - self.loc
-        white = torch.linalg.solve_triangular(self.scale, apart[..., None], upper=False).squeeze(-1)
+        white = torch.einsum("kij,...kj->...ki", self._whitener, x[..., None, :] - self.loc)
         return (_log_normal(white).sum(-1) - self._log_scale).logsumexp(-1) - math.log(len(self.loc))
 
 
@@ -187,7 +187,7 @@ class Checkerboard(Toy):
     def log_prob(self, x: Tensor) -> Tensor:
         square = ((x + 4) / 2).floor()
         dark = (square.sum(-1).remainder(2) == 0) & (x.abs() < 4).all(-1)
-        return torch.where(dark, -math.log(32), -math.inf).to(x)
+        return torch.where(dark, x.new_tensor(-math.log(32)), -math.inf)
 
 
 class LogNormal(Toy):
