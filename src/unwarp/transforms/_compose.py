@@ -18,7 +18,8 @@ __all__ = ["Compose", "Inverse"]
 class Compose(Transform):
     r"""Maps one after another, in reading order: $z = f_n(\dots f_1(x))$, ladj the sum of theirs.
 
-    Neighbours are held to each other when it is built; nested chains are flattened.
+    Use it to build a flow's map out of layers. Neighbours are held to each other when it is built; nested chains are
+    flattened.
 
     Args:
         parts: transforms, the one nearest to the data first.
