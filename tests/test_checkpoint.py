@@ -52,7 +52,7 @@ def stumble(flow, x, context=None, weight=None):
     return value * torch.where((x[:, 0] > 14).any() & torch.tensor(flow.training), torch.nan, 1.0)
 
 
-def run(path: Path | None, objective=likelihood, max_steps: int = 260):
+def run(path: Path | None, objective=likelihood, max_steps: int = 160):
     torch.set_num_threads(1)
     flow = model()
     history = fit(
@@ -128,11 +128,11 @@ def test_the_stumbling_run_does_stumble():
     assert history.skipped > 0
 
 
-@pytest.mark.parametrize("at", [1, 5, 9, 14])
+@pytest.mark.parametrize("at", [1, 4, 9])
 def test_left_and_taken_up_again(tmp_path, at):
     reference, expected = run(None)
     path = tmp_path / "run.safetensors"
-    events = steps(model(), data(), max_steps=260, batch=64, lr=0.02, seed=7, checkpoint=path, checkpoint_seconds=1e-9)
+    events = steps(model(), data(), max_steps=160, batch=64, lr=0.02, seed=7, checkpoint=path, checkpoint_seconds=1e-9)
     for _ in range(at):
         next(events)
     events.close()
@@ -170,7 +170,7 @@ def test_saves_follow_the_clock(tmp_path):
     ("change", "word"),
     [
         ({"seed": 8}, "seed"),
-        ({"max_steps": 261}, "max_steps"),
+        ({"max_steps": 161}, "max_steps"),
         ({"lr": 0.01}, "lr"),
         ({"batch": 32}, "batch"),
         ({"x": data() + 1}, "data"),

@@ -65,8 +65,8 @@ class History:
         seed: what makes the run repeatable.
         skipped: steps left out by the gradient guard.
         rollbacks: how often weights were put back.
-        training: (step, mean loss since the entry before).
-        validation: (step, value on the held-out rows); objective values, lower is better.
+        training: (step, mean loss since the entry before), where finite.
+        validation: (step, value on the held-out rows), where finite; objective values, lower is better.
         held_out: mean log-likelihood of the flow; None without held-out rows or under another objective.
         held_out_error: its standard error over the rows.
         baselines: the same figure for plain models fitted to the same rows: "gaussian", "mixture", and "linear" (a
@@ -107,7 +107,7 @@ class History:
     @property
     def best(self) -> float | None:
         """The lowest validation value."""
-        return min((value for _, value in self.validation if math.isfinite(value)), default=None)
+        return min((value for _, value in self.validation), default=None)
 
     @property
     def worth_it(self) -> bool | None:

@@ -15,6 +15,7 @@ from unwarp.training._guard import Guard
 __all__ = ["Learner", "averaged_weights"]
 
 _EVERY = 4  # steps between two updates of the averaged weights
+_FUSED = ("cpu", "cuda")  # devices whose fused AdamW takes a gradient's divisor and a word to skip
 
 
 class Learner:
@@ -35,6 +36,7 @@ class Learner:
         self.params = list(self.named.values())
         device = self.params[0].device if self.params else torch.device("cpu")
         self.guard = Guard(device)
+        self._fused = device.type in _FUSED
         self.average = average
         self.means = [p.detach().clone() for p in self.params]
         self.optimizer = self._optimizer(weight_decay)
@@ -47,21 +49,24 @@ class Learner:
             for group, decay in ((matrices, weight_decay), (others, 0.0))
             if group
         ]
-        return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), fused=True) if groups else None
+        return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), fused=self._fused) if groups else None
 
     def update(self, loss: Tensor, lr: float, step: int) -> None:
-        """One guarded step downhill from `loss`; the host does not wait for the device."""
+        """One guarded step downhill from `loss`; with a fused optimiser the host does not wait for the device."""
         if self.optimizer is None:
             return
         loss.backward()
-        norm = get_total_norm([p.grad for p in self.params if p.grad is not None])
-        # what gradient scalers hand to the fused kernel: it divides by the one, and does nothing where the other is 1
-        self.optimizer.grad_scale, self.optimizer.found_inf = self.guard.judge(  # pyright: ignore[reportAttributeAccessIssue]
-            norm, loss, step
-        )
+        grads = [p.grad for p in self.params if p.grad is not None]
+        divisor, skip = self.guard.judge(get_total_norm(grads), loss, step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimizer.step()
+        if self._fused:  # as gradient scalers do: the kernel divides by the one, and does nothing where the other is 1
+            self.optimizer.grad_scale, self.optimizer.found_inf = divisor, skip  # pyright: ignore[reportAttributeAccessIssue]
+            self.optimizer.step()
+        elif not bool(skip):
+            for grad in grads:
+                grad.div_(divisor)
+            self.optimizer.step()
         self.optimizer.zero_grad()
         if step % _EVERY == 0:
             share = max(1 - self.average, 10 / (step + 10))

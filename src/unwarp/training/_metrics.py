@@ -33,10 +33,10 @@ def compare(flow: Tensor, train: Rows, held: Rows, baselines: Sequence[Baseline]
     weight = held.weight
     figures: dict[str, Any] = {"held_out": held.mean(flow), "held_out_error": _error(flow, weight)}
     rivals = {name: _FIT[name](train, held, seed) for name in _possible(train, baselines)}
-    if rivals:
-        figures["baselines"] = {name: held.mean(value) for name, value in rivals.items()}
-        strongest = max(rivals, key=lambda name: held.mean(rivals[name]))
-        gain = flow.double() - rivals[strongest]
+    means = {name: held.mean(value) for name, value in rivals.items()}
+    figures["baselines"] = {name: value for name, value in means.items() if math.isfinite(value)}
+    if figures["baselines"]:
+        gain = flow.double() - rivals[max(figures["baselines"], key=lambda name: means[name])]
         figures |= {"margin": held.mean(gain), "margin_error": _error(gain, weight)}
     return figures
 

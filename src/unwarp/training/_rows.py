@@ -125,7 +125,7 @@ def _checked(
     _refuse(f"every row of {name} inside the model's space", ~flow.space.contains(x) & kept)
     if context is not None:
         _refuse("every context finite", ~torch.isfinite(context.to(x.device)).flatten(1).all(-1) & kept)
-    rows = Rows(x, context, weight)
+    rows = Rows(x, *(None if t is None else t.to(x.device) for t in (context, weight)))
     return rows if bool(kept.all()) else rows.take(kept.nonzero().squeeze(-1))
 
 

@@ -316,5 +316,5 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def _curve(points: Sequence[Sequence[float | None]]) -> tuple[tuple[int, float], ...]:
-    return tuple((int(step or 0), math.nan if value is None else value) for step, value in points)
+def _curve(points: Sequence[tuple[int, float | None]]) -> tuple[tuple[int, float], ...]:
+    return tuple((step, value) for step, value in points if value is not None)
