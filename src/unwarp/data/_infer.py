@@ -99,9 +99,10 @@ def infer(
         ['integer', 'constant 7']
     """
     declared = dict(columns or {})
-    for name in declared:
+    for name, text in declared.items():
         if name not in names:
             raise DataError(f"columns: expected names of columns; got {quote(name)}. {suggest(name, names)}")
+        _declared(name, text)
     counts = np.ones(len(values)) if weight is None else _counts(weight)
     values, counts = values[counts > 0], counts[counts > 0]
     found: list[Column] = []
@@ -185,17 +186,16 @@ def _declared(name: str, text: str | None) -> tuple[Kind | None, tuple[float, fl
 def _box(column: _Values, grid: Grid | None) -> tuple[dict[str, Any], str]:
     """Grid and box of a column as fields of `Column`, and why.
 
-    The box is as wide as the grid of the values that repeat, when nearly all rows lie on it: a few odd values leave a
-    finer grid, and hardly a box. A single repeated value has no grid; its box is a thousandth of the spread.
+    The box is as wide as the grid's step. When that is too fine to matter, the most common values, which nine tenths of
+    the rows hold, may lie on a coarser one: a few odd values don't free the others from their ties. A single repeated value has no grid; its box is a thousandth of the spread.
     """
     finest = column.spread / _FINE
     fields: dict[str, Any] = {} if grid is None else {"step": grid.step, "origin": grid.origin}
-    tied = column.distinct[column.held > 1]
-    common = grid_of(tied, column.ties) if tied.size > 1 and column.ties else None
-    if common is None or column.held[common.holds(column.distinct)].sum() < 0.9 * column.total:
-        common = grid
-    if common is not None and grid is not None and common.step < 3 * grid.step:
-        common = grid
+    common = grid
+    if grid is None or grid.step < finest:
+        order = np.argsort(-column.held, kind="stable")
+        most = np.sort(column.distinct[order[: 1 + np.searchsorted(np.cumsum(column.held[order]), 0.9 * column.total)]])
+        common = (grid_of(most, column.ties) if most.size > 1 else None) or grid
     atom = column.atom
     if atom is not None and (common is None or common.step < finest):
         width = max(float(np.diff(column.distinct).min()), finest)

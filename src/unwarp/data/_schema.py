@@ -173,12 +173,14 @@ class Schema(BaseModel):
             DataError: When a field is missing, unknown, of another type, out of range or at odds with another one.
         """
         try:
-            return cls(columns=tuple(columns))  # pyright: ignore[reportArgumentType]: pydantic builds them
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"]) or "columns"
+            return cls.model_validate({"columns": columns if isinstance(columns, list) else list(columns)})
+        except (ValidationError, TypeError) as error:
+            said = "no list"
+            if isinstance(error, ValidationError):
+                first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+                said = f"{'.'.join(str(part) for part in first['loc']) or 'columns'}: {first['msg']}"
             raise DataError(
-                f"Schema.from_json: expected columns of a table; got {field}: {first['msg']}. Write the model anew."
+                f"Schema.from_json: expected columns of a table; got {said}. Write the model anew."
             ) from error
 
     def table(self, values: np.ndarray) -> pa.Table:
