@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import doctest
+import math
 import re
+import shlex
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from unwarp import distributions, flows, networks, transforms, univariates
+from unwarp import cli, distributions, flows, networks, transforms, univariates
 
 TOP = Path(__file__).parents[1]
 PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "CHANGELOG.md", *sorted((TOP / "docs").glob("*.md"))]
+LONG = {"README.md", "command-line.md"}  # they fit models
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+class Checker(doctest.OutputChecker):
+    """Numbers with a point may differ by a tenth, for machines round differently; durations may differ at will."""
+
+    number = re.compile(r"-?\d+\.\d+")
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        want, got = (re.sub(r"\d+\.\d+ s\b", "some s", text) for text in (want, got))
+        if super().check_output(want, got, optionflags):
+            return True
+        shape = [self.number.sub("#", text) for text in (want, got)]
+        values = [[float(number) for number in self.number.findall(text)] for text in (want, got)]
+        alike = super().check_output(shape[0], shape[1], optionflags) and len(values[0]) == len(values[1])
+        return alike and all(math.isclose(a, b, rel_tol=0.1) for a, b in zip(*values, strict=True))
 
 
 def _examples(page: Path) -> doctest.DocTest:
@@ -20,16 +41,44 @@ def _examples(page: Path) -> doctest.DocTest:
     return doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
 
 
-def _pages_with_examples() -> list[Path]:
-    return [page for page in PAGES if _examples(page).examples]
+def _commands(page: Path) -> list[tuple[str, str]]:
+    """The calls of the command line on a page, each with what it prints."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return re.findall(r"^\$ (unwarp .*?)\n(.*?)(?=^\$ |\Z)", "\n".join(blocks), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", _pages_with_examples(), ids=lambda page: page.name)
+def _pages(read: Callable[[Path], object]) -> list[object]:
+    marks = dict.fromkeys(LONG, (pytest.mark.slow,))
+    return [pytest.param(page, id=page.name, marks=marks.get(page.name, ())) for page in PAGES if read(page)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a reader of the pages works: with the tables that they name."""
+    shutil.copytree(TOP / "examples" / "data", tmp_path / "examples" / "data")
+    shutil.copy(TOP / "examples" / "data" / "pulsars.csv", tmp_path)
+    (tmp_path / "trees.csv").write_text("height,kind\n12.5,oak\n9.25,elm\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("page", _pages(lambda page: _examples(page).examples))
 def test_examples_run(page: Path) -> None:
     told: list[str] = []
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    runner = doctest.DocTestRunner(Checker(), optionflags=FLAGS)
     failed, _ = runner.run(_examples(page), out=told.append)
     assert failed == 0, "".join(told)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("page", _pages(_commands))
+def test_commands_print_what_the_page_says(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for call, want in _commands(page):
+        cli.main(shlex.split(call)[1:])
+        printed = capsys.readouterr()
+        got = printed.out or printed.err
+        assert Checker().check_output(want, got, FLAGS), f"{call}\n{got}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
