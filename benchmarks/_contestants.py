@@ -32,7 +32,8 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "sbi": {"transforms": 5, "hidden": 50, "bins": 10, "dropout": 0.0},
     },
 }
-RATES = (1e-3, 3e-3, 5e-4)  # the first for every size; the best size then tries the second, and the third if that lost
+RATES = (5e-4, 1e-3, 3e-3, 1e-2)  # every size starts at FIRST_RATE; the best size then climbs while it gains
+FIRST_RATE = 1e-3
 
 
 def sizes(library: str, rows: int) -> list[str]:
