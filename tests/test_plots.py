@@ -75,6 +75,16 @@ def test_pairs_draws_a_bounded_number_of_points():
     assert len(plots.pairs(many, many)[1, 0].collections[0].get_offsets()) == 3_000
 
 
+def test_beside_draws_data_above_samples_on_the_same_scales():
+    axes = plots.beside(ROWS, MORE, across=[(0, 2), (1, 0)], columns=NAMES)
+    assert axes.shape == (2, 2)
+    above, below = axes[:, 1]
+    assert np.asarray(above.collections[0].get_offsets()) == pytest.approx(ROWS[:, [1, 0]])
+    assert np.asarray(below.collections[0].get_offsets()) == pytest.approx(MORE[:, [1, 0]])
+    assert above.get_xlim() == below.get_xlim()
+    assert (below.get_xlabel(), above.get_ylabel()) == ("mass", "height / m")
+
+
 def test_density_shows_log_prob_where_it_is():
     ax = plots.density(lambda rows: -0.5 * (rows**2).sum(-1), (-3, -2), (3, 2), columns=["a", "b"], cells=30)
     values = ax.collections[0].get_array().reshape(30, 30)

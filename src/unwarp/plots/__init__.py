@@ -9,7 +9,7 @@ matplotlib comes with ``pip install "unwarp[plot]"``.
 
 from unwarp.plots._axes import DATA, GRID, INK, MUTED, SAMPLES
 from unwarp.plots._fits import calibration, deviations, latent, training
-from unwarp.plots._tables import density, marginals, pairs
+from unwarp.plots._tables import beside, density, marginals, pairs
 
 __all__ = [
     "DATA",
@@ -17,6 +17,7 @@ __all__ = [
     "INK",
     "MUTED",
     "SAMPLES",
+    "beside",
     "calibration",
     "density",
     "deviations",

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID = "#1f2a37", "#6b7785", "#d8dde3"
 DATA, SAMPLES = "#1d7896", "#e2733a"
-_POINTS = 3_000  # more hide each other
 
 
 def as_rows(name: str, values: ArrayLike) -> NDArray[Any]:
@@ -142,10 +141,11 @@ def histogram(ax: Axes, data: NDArray[Any], samples: NDArray[Any], *, bins: int 
     ax.set(yticks=[])
 
 
-def scatter(ax: Axes, rows: NDArray[Any], colour: str) -> None:
+def scatter(ax: Axes, rows: NDArray[Any], colour: str, *, most: int = 3_000) -> None:
+    """At most `most` points: more hide each other."""
     style(ax)
-    if len(rows) > _POINTS:
-        rows = rows[np.random.default_rng(0).choice(len(rows), _POINTS, replace=False)]
+    if len(rows) > most:
+        rows = rows[np.random.default_rng(0).choice(len(rows), most, replace=False)]
     ax.scatter(rows[:, 0], rows[:, 1], s=2.5, color=colour, alpha=0.35, linewidths=0, rasterized=True)
 
 

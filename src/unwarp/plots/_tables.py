@@ -100,6 +100,41 @@ def pairs(
     return grid
 
 
+def beside(
+    data: ArrayLike,
+    samples: ArrayLike,
+    *,
+    across: Sequence[tuple[int, int]],
+    columns: Sequence[str] | None = None,
+    axes: ArrayLike | None = None,
+) -> NDArray[Any]:
+    """Chosen pairs of columns, large: the data in the upper row, samples in the lower one, on the same scales.
+
+    Use it for the few pairs that matter; `pairs` draws them all.
+
+    Args:
+        data: measured rows, (n, columns).
+        samples: the model's rows, (m, columns).
+        across: places of the two columns of each picture, the horizontal one first.
+        columns: their names, with units if they have any.
+        axes: where to draw, (2, pictures); a new figure by default.
+
+    Returns:
+        The axes, (2, pictures).
+    """
+    x, y = as_rows("data", data), as_rows("samples", samples)
+    names = as_names(columns, x.shape[1])
+    grid = make_axes(axes, 2 * len(across), across=len(across), size=(2.9, 2.6)).reshape(2, len(across))
+    for row, (rows, colour, title) in enumerate(((x, DATA, "data"), (y, SAMPLES, "samples"))):
+        for ax, (i, j) in zip(grid[row], across, strict=True):
+            scatter(ax, rows[:, [i, j]], colour, most=12_000)
+            for which, k in (("x", i), ("y", j)):
+                set_scale(ax, which, bend_of(x[:, k]), limits_of(x[:, k]))
+            ax.set(xlabel=names[i] if row else "", ylabel=names[j])
+        grid[row, 0].set_title(title, loc="left", color=colour, size=10, weight="bold")
+    return grid
+
+
 def density(
     log_prob: Callable[[NDArray[Any]], ArrayLike],
     low: Sequence[float],
