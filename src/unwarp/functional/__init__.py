@@ -9,7 +9,7 @@ from unwarp.functional._mixture import (
     gaussian_mixture_to_normal,
 )
 from unwarp.functional._spline import rational_quadratic, rational_quadratic_inverse
-from unwarp.functional._support import exp, log, logit, sigmoid, softplus, softplus_inverse
+from unwarp.functional._support import exp, log, logit, rescale, sigmoid, softplus, softplus_inverse
 from unwarp.functional._tails import lighten, lighten_inverse
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "logit",
     "rational_quadratic",
     "rational_quadratic_inverse",
+    "rescale",
     "sigmoid",
     "soft_clip",
     "softplus",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -152,13 +151,7 @@ class Rescale(Univariate):
         return self.target
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return _line(x, self.source, self.target)
+        return functional.rescale(x, (self.source.low, self.source.high), (self.target.low, self.target.high))
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return _line(y, self.target, self.source)
-
-
-def _line(x: Tensor, source: Interval, target: Interval) -> tuple[Tensor, Tensor]:
-    slope = (target.high - target.low) / (source.high - source.low)
-    y = target.low + slope * (x - source.low)
-    return y, y.new_tensor(math.log(slope)).expand_as(y)
+        return functional.rescale(y, (self.target.low, self.target.high), (self.source.low, self.source.high))
