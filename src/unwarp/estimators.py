@@ -38,14 +38,14 @@ _SPREAD = 20_000  # rows up to which a row of boxed values is drawn more than on
 
 def _auto(rows: int, features: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Recipe, its options, and the arguments of `fit` for a table of so many rows and modelled columns."""
-    mixed = features <= 64 and rows >= 10 * features
-    options: dict[str, Any] = {"base": "mixture", "components": 20} if mixed else {"base": "normal"}
-    if rows <= max(_TINY, 2 * features):  # too few to learn more than scales from, or much more
-        steps = 0 if rows <= 2 * features else 20
-        return "maf", options | {"layers": 2, "hidden": (16,)}, {"max_steps": steps}
+    if rows <= max(_TINY, 2 * features):  # from so few, one Gaussian can be learned at most, or each column's scale
+        base = {"base": "mixture", "components": 1} if rows >= 10 * features else {"base": "normal"}
+        steps = 20 if rows > 2 * features else 0
+        return "maf", base | {"layers": 2, "hidden": (16,)}, {"max_steps": steps}
+    options: dict[str, Any] = {"tails": "heavy", "structure": "autoregressive" if features <= 64 else "coupling"}
+    options |= {"base": "mixture", "components": 20} if features <= 64 and rows >= 10 * features else {"base": "normal"}
     size = 32 if rows < 2_000 else 64 if rows < 10_000 else 128
-    options |= {"tails": "heavy", "layers": 2 if rows < 500 else 3 if rows < 10_000 else 5, "hidden": (size, size)}
-    options |= {"structure": "autoregressive" if features <= 64 else "coupling"}
+    options |= {"layers": 2 if rows < 500 else 3 if rows < 10_000 else 5, "hidden": (size, size)}
     return "nsf", options, {"max_steps": 500} if rows < 500 else {}
 
 
@@ -153,6 +153,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         x, w, held = self._split(values, weight, rows, seed)
         if rows <= _TINY:
             flow = flow.double()
+        _sharpen(flow)
         self.history_ = train(
             flow, x, weight=w, validation=held, seed=seed, progress=progress, checkpoint=checkpoint, **settings
         )
@@ -346,6 +347,14 @@ def _seed(random_state: Any) -> int:
     if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _sharpen(flow: Flow) -> None:
+    """Put the leading maps that training leaves alone into float64: a column around 1e9 keeps its last digits."""
+    for part in flow.transform.parts:
+        if any(parameter.requires_grad for parameter in part.parameters()):
+            return
+        part.double()
 
 
 def _tell(schema: Schema) -> None:

@@ -187,7 +187,8 @@ def _box(column: _Values, grid: Grid | None) -> tuple[dict[str, Any], str]:
     """Grid and box of a column as fields of `Column`, and why.
 
     The box is as wide as the grid's step. When that is too fine to matter, the most common values, which nine tenths of
-    the rows hold, may lie on a coarser one: a few odd values don't free the others from their ties. A single repeated value has no grid; its box is a thousandth of the spread.
+    the rows hold, may lie on a coarser one: a few odd values don't free the others from their ties. A single repeated
+    value has no grid; its box is a thousandth of the spread.
     """
     finest = column.spread / _FINE
     fields: dict[str, Any] = {} if grid is None else {"step": grid.step, "origin": grid.origin}
@@ -195,7 +196,8 @@ def _box(column: _Values, grid: Grid | None) -> tuple[dict[str, Any], str]:
     if grid is None or grid.step < finest:
         order = np.argsort(-column.held, kind="stable")
         most = np.sort(column.distinct[order[: 1 + np.searchsorted(np.cumsum(column.held[order]), 0.9 * column.total)]])
-        common = (grid_of(most, column.ties) if most.size > 1 else None) or grid
+        coarser = grid_of(most, column.ties) if most.size > 1 else None
+        common = coarser if coarser is not None and (grid is None or coarser.step > 3 * grid.step) else grid
     atom = column.atom
     if atom is not None and (common is None or common.step < finest):
         width = max(float(np.diff(column.distinct).min()), finest)
