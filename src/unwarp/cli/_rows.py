@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,11 @@ from rich.progress import track
 
 from unwarp.cli._out import TABLES, check_output, say, writing
 from unwarp.data import read_table, write_table
+from unwarp.errors import DataError
 from unwarp.estimators import FlowDensity
 
 _BATCH = 16_384
+_LEAVE_OUT = re.compile(r" or leave (it|them) out with --ignore .*\.$", re.DOTALL)
 
 Data = Annotated[Path, typer.Argument(help="A table: CSV or Parquet.", show_default=False)]
 Model = Annotated[Path, typer.Option("--model", "-m", help="A model file, as fit writes it.", show_default=False)]
@@ -67,7 +70,10 @@ def sample(
 
 def read_rows(estimator: FlowDensity, data: Path) -> Any:
     """The rows of a file with the columns of a model: a table, or an array where the model was fitted to one."""
-    table = read_table(data, columns=estimator.schema_.names)
+    try:
+        table = read_table(data, columns=estimator.schema_.names)
+    except DataError as error:  # a model needs all of its columns
+        raise DataError(_LEAVE_OUT.sub(".", str(error))) from error
     if "feature_names_in_" in vars(estimator):
         return table
     return np.column_stack([column.to_numpy() for column in table.columns])

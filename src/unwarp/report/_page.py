@@ -180,7 +180,7 @@ def _strange(found: Findings) -> str:
         "Strangest rows",
         "The least likely rows; they count from 1. The darker a value, the likelier the row with another in its "
         "place (why: which one, and the gain). Rarity is the share of the model's samples that are less likely still.",
-        f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>",
+        f'<table class="strange"><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>',
     )
 
 
@@ -191,7 +191,7 @@ def _strange_row(found: Findings, row: Strange, shown: Sequence[int]) -> str:
     for j in shown:
         glow = 0.75 * row.gain[j] / max(float(row.gain.max()), 5.0)
         cells.append(f'<td style="background:rgba(var(--glow),{glow:.2f})">{row.values[j]:.4g}</td>')
-    culprits = [j for j in np.argsort(-row.gain)[:2] if row.gain[j] > 1]
+    culprits = [j for j in np.argsort(-row.gain)[:1] if row.gain[j] > 1]
     why = "; ".join(
         f"{escape(found.columns[j])} {row.values[j]:.3g} → {row.instead[j]:.3g}: {row.gain[j]:+.1f} nats"
         for j in culprits
@@ -206,7 +206,7 @@ def _columns(found: Findings) -> str:
         texts = [f"{middle:.4g} ({low:.4g} to {high:.4g})" for low, middle, high in (data, samples)]
         distance = ks_distance(found.data[:, j], found.samples[:, j])
         rows.append((name, found.kinds.get(name, ""), *texts, f"{distance:.3f}"))
-    head = ("column", "kind", "data: median (1 % to 99 %)", "samples: median (1 % to 99 %)", "Kolmogorov distance")
+    head = ("column", "kind", "data: median (1–99 %)", "samples: median (1–99 %)", "Kolmogorov distance")
     return _section("Columns in numbers", "", _table(head, rows, texts=2))
 
 

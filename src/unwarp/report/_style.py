@@ -33,8 +33,9 @@ th {{ text-align: right; font-weight: 500; color: var(--muted); padding: 5px 10p
   vertical-align: bottom; }}
 td {{ text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }}
 tr:last-child td {{ border-bottom: 0; }}
-.text {{ text-align: left; white-space: normal; overflow-wrap: anywhere; }}
-.why {{ min-width: 230px; font-size: 12.5px; }}
+.text {{ text-align: left; white-space: normal; overflow-wrap: break-word; }}
+.strange td, .strange th {{ padding: 5px 7px; }}
+.why {{ min-width: 170px; font-size: 12.5px; }}
 .key {{ display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin: 0 4px 0 10px; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; margin: 8px 0 0; font-size: 14px; }}
 dt {{ color: var(--muted); }}
