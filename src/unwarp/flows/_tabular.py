@@ -69,7 +69,8 @@ def nice(
         support: where features live: "real", "positive" or ("interval", low, high), one for all or one each.
         tails: "heavy" adds a learned heavy-tail map next to the data, which `adapt` sets.
         marginals: bins of a learned spline for each feature next to the data, which `adapt` starts; 0 for none.
-        mixing: "whiten" adds a fixed triangular map after that, which `adapt` sets so that its output is uncorrelated.
+        mixing: "whiten" adds a fixed triangular map after the first layer, which `adapt` sets so that its output is
+            uncorrelated: edges and gaps along the axes are the first layer's, narrow ridges across them the others'.
         base: "normal", "student" or "mixture", the latent's distribution.
         components: largest number of the mixture's components.
 
@@ -245,14 +246,13 @@ def _vectors(
         front.append(Elementwise(features, HeavyTail()))
     if marginals:
         front.append(Elementwise(features, RationalQuadratic(max(2, marginals))))
-    if mixing == "whiten":
-        front.append(Whiten(features))
     bases: dict[Base, Callable[[], Distribution]] = {
         "normal": lambda: Normal(features),
         "student": lambda: StudentT(features),
         "mixture": lambda: GaussianMixture(features, components),
     }
-    return Flow(Compose([*front, *parts]), bases[base]())
+    middle = [Whiten(features)] if mixing == "whiten" else []
+    return Flow(Compose([*front, *parts[:1], *middle, *parts[1:]]), bases[base]())
 
 
 def _supports(features: int, support: OneSupport | list[OneSupport]) -> Support | tuple[Support, ...]:

@@ -82,6 +82,7 @@ def fit_gaussian_mixture(
     components: int,
     *,
     weight: Tensor | None = None,
+    start: GaussianMixtureFit | None = None,
     generator: Generator | None = None,
     max_iterations: int = 100,
     tolerance: float = 1e-3,
@@ -93,6 +94,7 @@ def fit_gaussian_mixture(
         x: data, `(n, D)`.
         components: K; at most as many as rows.
         weight: row weights >= 0, `(n,)`; a weight of 2 counts as two rows.
+        start: parameters to start from, in place of k-means.
         generator: for the seeding draws.
         max_iterations: bound on EM rounds.
         tolerance: stop when a round gains less than this many nats a row.
@@ -104,17 +106,19 @@ def fit_gaussian_mixture(
     x = x - center
     spread = (w @ x.square()).clamp(min=torch.finfo(x.dtype).tiny)
     floor = ridge * spread
-    resp = _kmeans(x / spread.sqrt(), w, components, generator)
-    fit = _maximise(x, w, resp, floor)
-    last = -math.inf
+    if start is None:
+        fit = _maximise(x, w, _kmeans(x / spread.sqrt(), w, components, generator), floor)
+    else:
+        fit = start._replace(means=start.means - center)
+    last, coarse = -math.inf, x.float()
     for _ in range(max_iterations if components > 1 else 0):
-        joint = _joint(x, *fit)
+        joint = _joint(coarse, *(part.float() for part in fit))  # memberships need no more than float32, moments do
         total = joint.logsumexp(-1)
-        now = float(w @ total)
+        now = float(w @ total.to(w))
         if now - last < tolerance:
             break
         last = now
-        fit = _maximise(x, w, (joint - total.unsqueeze(-1)).exp(), floor)
+        fit = _maximise(x, w, (joint - total.unsqueeze(-1)).exp().to(x), floor)
     return fit._replace(means=fit.means + center)
 
 
