@@ -4,6 +4,10 @@ import dataclasses
 import io
 import json
 import math
+import os
+import random
+import signal
+import threading
 import time
 
 import pytest
@@ -17,6 +21,7 @@ from unwarp.networks import MLP
 from unwarp.training import _run as run_module
 from unwarp.training import fit, json_lines, likelihood, progress_bar, steps
 from unwarp.training._guard import Guard
+from unwarp.training._interrupt import HeldBack
 from unwarp.training._learner import Learner
 from unwarp.training._rows import Rows, batches, encoded, frozen_prefix, split
 from unwarp.training._schedule import Schedule
@@ -309,6 +314,41 @@ class TestRecovery:
         held = split(flow, x, None, None, 0.1, 0)[1]
         assert likelihood(flow, held.x).item() == pytest.approx(history.best, abs=1e-5)
 
+    def test_ctrl_c_may_come_at_any_moment(self):
+        outer, rng, x = torch.get_rng_state(), random.Random(0), bent(600)
+        for _ in range(12):
+            flow = small()
+            press = threading.Timer(0.15 * rng.random(), os.kill, (os.getpid(), signal.SIGINT))
+
+            def begin(event, press=press):
+                if event.step == 0:
+                    press.start()
+
+            history = fit(flow, x[:500], validation=x[500:], max_steps=10**6, seed=0, progress=begin)
+            press.join()
+            assert history.interrupted
+            assert not flow.training
+            assert torch.is_grad_enabled()
+            assert all(t.isfinite().all() for t in weights(flow))
+            assert likelihood(flow, x[500:]).item() == pytest.approx(history.best, abs=1e-5)
+        assert torch.equal(outer, torch.get_rng_state())
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_a_second_ctrl_c_does_not_wait(self):
+        reached = []
+
+        def press_twice():
+            with HeldBack() as interrupt:
+                os.kill(os.getpid(), signal.SIGINT)
+                reached.append(interrupt.asked)
+                os.kill(os.getpid(), signal.SIGINT)
+                reached.append("beyond the second")
+
+        with pytest.raises(KeyboardInterrupt):
+            press_twice()
+        assert reached == [True]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
     def test_leaving_the_generator_keeps_the_best_so_far(self):
         x, flow = bent(600), small()
         events = steps(flow, x[:500], validation=x[500:], max_steps=500, seed=0)
@@ -385,7 +425,7 @@ class TestParts:
         for step in range(30):
             divisor, skip = guard.judge(torch.tensor(1.0 + step % 3), torch.tensor(5.0), step)
             assert not skip
-        assert guard.median == 2.0
+        assert guard.limits.tolist() == [5.0, 20.0]
         assert guard.judge(torch.tensor(4.0), torch.tensor(5.0), 31)[0] == 1.0
         divisor, skip = guard.judge(torch.tensor(15.0), torch.tensor(5.0), 32)
         assert divisor == pytest.approx(3.0)

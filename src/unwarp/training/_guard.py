@@ -25,10 +25,9 @@ class Guard:
     """
 
     def __init__(self, device: torch.device, *, memory: int = 100, clip: float = 2.5, reject: float = 10.0) -> None:
-        self._clip = clip
-        self._reject = reject
+        self._factors = torch.tensor([clip, reject], device=device)
         self.norms = torch.full((memory,), torch.nan, device=device)
-        self.median = torch.full((), torch.nan, device=device)
+        self.limits = torch.full((2,), _LARGEST, device=device)  # above them: clip, reject
         self.loss = torch.zeros((), device=device)
         self.accepted = torch.zeros((), device=device)
         self.broken = torch.zeros((), device=device)
@@ -40,12 +39,12 @@ class Guard:
         """
         loss = loss.detach().float()
         norm = norm.float() + 0 * loss  # not finite when either is not
-        skip = ~(norm <= torch.nan_to_num(self._reject * self.median, nan=_LARGEST, posinf=_LARGEST))
-        limit = torch.nan_to_num(self._clip * self.median, nan=_LARGEST, posinf=_LARGEST)
-        divisor = (norm / limit.clamp(min=1e-30)).clamp(min=1.0)
+        skip = ~(norm <= self.limits[1])
+        divisor = (norm / self.limits[0]).clamp(min=1.0)
         self.norms[step % len(self.norms)] = norm
         if step < 10 or step % 10 == 0:
-            self.median = self.norms.nanmedian()
+            limits = self.norms.nanmedian() * self._factors
+            self.limits = limits.nan_to_num(nan=_LARGEST, posinf=_LARGEST).clamp(1e-30, _LARGEST)
         self.loss += loss.masked_fill(skip, 0.0)
         self.accepted += ~skip
         self.broken += ~torch.isfinite(norm)

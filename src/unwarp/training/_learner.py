@@ -101,7 +101,7 @@ class Learner:
         if self.optimizer is not None:
             for name, p in self.named.items():
                 tensors |= {f"adam.{key}.{name}": t for key, t in self.optimizer.state.get(p, {}).items()}
-        tensors |= {"guard.norms": self.guard.norms, "guard.median": self.guard.median}
+        tensors |= {"guard.norms": self.guard.norms, "guard.limits": self.guard.limits}
         return {name: t.detach().clone() for name, t in tensors.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
@@ -116,7 +116,7 @@ class Learner:
                 if found["step"] is not None:
                     self.optimizer.state[p] = {key: t.to(p.device).clone() for key, t in found.items() if t is not None}
         self.guard.norms.copy_(tensors["guard.norms"])
-        self.guard.median = tensors["guard.median"].to(self.guard.norms.device).clone()
+        self.guard.limits = tensors["guard.limits"].to(self.guard.norms.device).clone()
 
 
 def averaged_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from unwarp.distributions import Distribution, Flow
 from unwarp.errors import BundleError, ConfigError
 from unwarp.training._checkpoint import read_checkpoint, write_checkpoint
 from unwarp.training._history import Event, History, Step
+from unwarp.training._interrupt import HeldBack
 from unwarp.training._learner import Learner, averaged_weights
 from unwarp.training._metrics import Baseline, compare
 from unwarp.training._objectives import likelihood
@@ -56,7 +57,8 @@ class Run:
         self._began = self._written = time.perf_counter()
         self._flow, self._settings = flow, settings
         first = next(flow.parameters(), x)
-        self._device, self._dtype = first.device, torch.promote_types(first.dtype, torch.float16)
+        self._device = first.device
+        self._dtype = first.dtype if first.is_floating_point() else torch.get_default_dtype()
         saved = None if settings.checkpoint is None else read_checkpoint(settings.checkpoint)
         chosen = settings.seed if saved is None or settings.seed is not None else int(saved[1]["ledger"]["seed"])
         self._ledger = Ledger(fresh_seed() if chosen is None else chosen)
@@ -76,16 +78,21 @@ class Run:
     def events(self) -> Generator[Step, None, None]:
         """Train, telling what happens; the last event is "done"."""
         try:
-            yield from self._start()
+            with HeldBack():
+                events = self._start()
+            yield from events
             stream = batches(len(self._rows), self._batch, self._ledger.step, self._ledger.seed, self._device)
             while self._ledger.stopped is None:
-                with self._random:
-                    self._advance(stream)
-                yield from self._look() if self._at_look() else [self._event("train")]
+                with HeldBack() as interrupt:
+                    with self._random:
+                        self._advance(stream, interrupt)
+                    events = self._look() if self._at_look() else [self._event("train")]
+                yield from events
         finally:
-            if self._best:
-                self._flow.load_state_dict(self._best)
-            self._flow.eval()
+            with HeldBack():
+                if self._best:
+                    self._flow.load_state_dict(self._best)
+                self._flow.eval()
         yield self._event("done")
 
     def history(self, baselines: Sequence[Baseline], *, interrupted: bool) -> History:
@@ -138,7 +145,7 @@ class Run:
         self._random.states = [saved[f"random.{i}"] for i in range(len(self._random.states))]
         self._learner.restore(self._good)
 
-    def _advance(self, stream: Iterator[Tensor | None]) -> None:
+    def _advance(self, stream: Iterator[Tensor | None], interrupt: HeldBack) -> None:
         """Steps until the next look, or until people should hear something; the host never waits for the device."""
         ledger, objective = self._ledger, self._settings.objective
         until = time.perf_counter() + _BEAT
@@ -148,7 +155,7 @@ class Run:
             loss = objective(self._target, rows.x, rows.context, rows.weight)
             self._learner.update(loss, self._lr(), ledger.step)
             ledger.step += 1
-            if self._at_look() or time.perf_counter() > until:
+            if self._at_look() or interrupt.asked or time.perf_counter() > until:
                 return
 
     def _look(self) -> list[Step]:
