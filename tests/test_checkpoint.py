@@ -83,7 +83,7 @@ def plain(history) -> dict:
 def survive(kills: int, folder: Path, objective, rng: random.Random) -> tuple[int, dict, dict]:
     """Run in processes killed by SIGKILL at random moments; the kills that hit, the weights and the account."""
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["torch", "unwarp.training"])
+    server.set_forkserver_preload(["torch", "torch._dynamo", "unwarp.training"])
     path, done = folder / "run.safetensors", folder / "weights.safetensors"
     hits = 0
     while not done.exists() or not done.with_suffix(".json").exists():
