@@ -74,6 +74,9 @@ def read_rows(estimator: FlowDensity, data: Path) -> Any:
         table = read_table(data, columns=estimator.schema_.names)
     except DataError as error:  # a model needs all of its columns
         raise DataError(_LEAVE_OUT.sub(".", str(error))) from error
-    if "feature_names_in_" in vars(estimator):
-        return table
-    return np.column_stack([column.to_numpy() for column in table.columns])
+    return table if "feature_names_in_" in vars(estimator) else as_array(table)
+
+
+def as_array(rows: Any) -> Any:
+    """A table's values, (rows, columns)."""
+    return np.column_stack([column.to_numpy() for column in rows.columns]) if isinstance(rows, pa.Table) else rows

@@ -11,12 +11,11 @@ import typer
 
 from unwarp import doctor
 from unwarp.cli._out import say
-from unwarp.cli._rows import Json, read_rows
+from unwarp.cli._rows import Json, as_array, read_rows
 from unwarp.data import Encoding
 from unwarp.doctor import Audit
 from unwarp.estimators import FlowDensity
 from unwarp.flows import load_with_config
-from unwarp.report._examine import as_rows
 
 _Model = Annotated[Path, typer.Argument(help="A model file, as fit writes it.", show_default=False)]
 
@@ -55,7 +54,7 @@ def check(
 def _audited(estimator: FlowDensity, rows: Any) -> Audit:
     """The rows that are possible under the model, as the flow sees them, judged one by one."""
     encoding = Encoding(estimator.schema_)
-    values = as_rows(rows, None)
+    values = as_array(rows)
     return doctor.audit(estimator.flow_, torch.from_numpy(encoding.events(values[encoding.possible(values)])))
 
 
