@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unwarp.data import Column, Encoding, Schema, finite_values, infer, numeric_frame
+from unwarp.data import Column, Encoding, Schema, dependent, finite_values, infer, numeric_frame
 from unwarp.errors import DataError
 
 rng = np.random.default_rng(0)
@@ -56,15 +56,15 @@ def test_one_repeated_value_is_smoothed_and_told():
     values = np.where(rng.random(N) < 0.3, 0.0, rng.normal(size=N))
     column = infer(values[:, None], ["c"]).columns[0]
     assert column.step is None
-    assert column.coarse
+    assert column.points == 64
     assert 1e-4 < column.width < 1e-2
     assert "hold exactly 0" in column.reason
 
 
 def test_a_fine_grid_needs_no_average():
     column = infer(np.round(1e6 * rng.random((5000, 1))), ["c"]).columns[0]
-    assert (column.step, column.coarse) == (1.0, False)
-    assert infer(counts[:, None], ["c"]).columns[0].coarse
+    assert (column.step, column.points) == (1.0, 1)
+    assert infer(counts[:, None], ["c"]).columns[0].points == 64
 
 
 def test_constants_and_copies():
@@ -151,7 +151,8 @@ HOSTILE = [
     {"name": "a", "value": float("nan"), "role": "constant"},
     {"name": "a", "step": 1e300, "origin": 0.0},
     {"name": "a", "step": "1", "origin": 0.0},
-    {"name": "a", "coarse": 1},
+    {"name": "a", "points": 8},
+    {"name": "a", "width": 1.0, "edge": 0.5, "points": 65},
     {"name": "", "kind": "real"},
     {"name": "a", "extra": 1},
     {"name": "a" * 2000},
@@ -244,3 +245,28 @@ def test_frames_name_the_culprit():
 def test_column_summaries():
     assert Column(name="a", step=0.1, origin=0.0).summary == "real, step 0.1"
     assert Column(name="a", kind="positive").summary == "positive"
+
+
+def test_linear_functions_of_other_columns_are_found():
+    a, b = rng.normal(size=(2, 300))
+    assert dependent(infer(x := np.column_stack([a, b, 2 * a + 1e-3 * b + 7]), list("abc")), x) == ["c"]
+    assert dependent(infer(x := np.column_stack([a, b, a * b]), list("abc")), x) == []
+    assert dependent(infer(x := np.column_stack([a, b, a + 1e-3 * rng.normal(size=300)]), list("abc")), x) == []
+    count = rng.poisson(3, (2, 300))
+    assert dependent(infer(x := np.column_stack([*count, count.sum(0)]).astype(float), list("abc")), x) == [], "boxes"
+
+
+def test_as_few_points_as_the_density_needs():
+    values = np.column_stack([counts, rng.poisson(400, N), rng.poisson(2, N)]).astype(float)
+    encoding = Encoding(infer(values, list("abc")))
+
+    def log_prob(events):
+        """Flat in a, smooth over many boxes in b, two steps within each box in c."""
+        spiky = np.where(events[:, 2] % 1 < 0.5, -0.1, 0.1)
+        return -0.5 * ((events[:, 1] - 400) / 20) ** 2 + spiky
+
+    schema = encoding.settled(values[:200], log_prob)
+    assert [column.points for column in schema.columns] == [1, 1, 2]
+    many = encoding.mean_log_prob(values, log_prob)
+    few = Encoding(schema).mean_log_prob(values, log_prob)
+    assert np.sqrt(np.mean((many - few) ** 2)) < 3e-3

@@ -2,7 +2,7 @@
 
 from unwarp.data._encode import Encoding
 from unwarp.data._frames import finite_values, numeric_frame
-from unwarp.data._infer import infer
+from unwarp.data._infer import dependent, infer
 from unwarp.data._io import read_table, write_table
 from unwarp.data._schema import Column, Schema
 from unwarp.data._toy import Toy, toy, toys
@@ -12,6 +12,7 @@ __all__ = [
     "Encoding",
     "Schema",
     "Toy",
+    "dependent",
     "finite_values",
     "infer",
     "numeric_frame",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,9 @@ import torch
 from unwarp.data._schema import Column, Schema
 from unwarp.data._values import LARGEST
 
-_POINTS = 32  # of the average over boxes; twice as many from four boxes on
-_BUSY = 4
+LogProb = Callable[[np.ndarray], np.ndarray]
+
+_CHUNK = 8192  # rows that are scored at once
 
 
 @dataclass(frozen=True)
@@ -87,24 +88,66 @@ class Encoding:
         return drawn
 
     def boxes(self, values: np.ndarray) -> Iterator[np.ndarray]:
-        """Events that fill the boxes of the coarse columns evenly, the same way for every row.
+        """Events that fill the boxes evenly, the same way for every row; columns of one point stay in the middle.
 
-        The mean of their densities estimates the mean over the box: by the midpoint rule for one coarse column, by a
-        Sobol sequence moved to midpoints for several.
+        The mean of their densities estimates the mean over the box: by the midpoint rule for one column, by a Sobol
+        sequence moved to midpoints for several.
 
         Yields:
-            1, 32 or (from four coarse columns on) 64 times ``(rows, features)``.
+            As many times ``(rows, features)`` as the column of most points asks for.
         """
         middle = self.events(values)
-        coarse = [j for j, column in enumerate(self.schema.modelled) if column.coarse]
-        if not coarse:
+        varied = [j for j, column in enumerate(self.schema.modelled) if column.points > 1]
+        if not varied:
             yield middle
             return
-        _, width = self._sizes(coarse)
-        for point in _points(len(coarse), _POINTS if len(coarse) < _BUSY else 2 * _POINTS):
+        _, width = self._sizes(varied)
+        for point in _points(len(varied), max(column.points for column in self.schema.modelled)):
             moved = middle.copy()
-            moved[:, coarse] += (point - 0.5) * width
+            moved[:, varied] += (point - 0.5) * width
             yield moved
+
+    def mean_log_prob(self, values: np.ndarray, log_prob: LogProb) -> np.ndarray:
+        """Log of the mean density over each row's box, ``(rows,)`` nats; minus infinity for impossible rows.
+
+        Args:
+            values: Rows of the table.
+            log_prob: Log density of events, ``(rows, features) -> (rows,)``.
+        """
+        scores = np.full(len(values), -np.inf)
+        fine = np.flatnonzero(self.possible(values))
+        for rows in np.split(fine, range(_CHUNK, len(fine), _CHUNK)):
+            points = np.stack([log_prob(events) for events in self.boxes(values[rows])])
+            scores[rows] = np.logaddexp.reduce(points, axis=0) - np.log(len(points))
+        return scores
+
+    def settled(self, values: np.ndarray, log_prob: LogProb) -> Schema:
+        """The schema with as few points as averages over the boxes need for this density.
+
+        A column along which the density is flat within the box, so that the average moves by less than a thousandth of
+        a nat, is left in the middle; for the others, the fewest points win that come within 0.003 nats of 64 points.
+
+        Args:
+            values: Some rows of the table.
+            log_prob: Log density of events.
+        """
+        columns = self.schema.columns
+        varied = [column.name for column in columns if column.points > 1]
+
+        def scored(names: list[str], points: int) -> tuple[Schema, np.ndarray]:
+            told = dict.fromkeys(names, points)
+            asked = [column.model_copy(update={"points": told.get(column.name, 1)}) for column in columns]
+            schema = Schema(columns=tuple(asked))
+            return schema, Encoding(schema).mean_log_prob(values, log_prob)
+
+        _, middle = scored([], 1)
+        needed = [name for name in varied if _apart(scored([name], 8)[1], middle) > 1e-3]
+        _, best = scored(needed, 64)
+        for points in (1, 2, 4, 8, 16, 32):
+            schema, scores = scored(needed, points)
+            if _apart(scores, best) < 3e-3:
+                return schema
+        return scored(needed, 64)[0]
 
     def values(self, events: np.ndarray) -> np.ndarray:
         """Whole rows from events: on their grids, within their bounds, with constants and copies."""
@@ -117,6 +160,12 @@ class Encoding:
     def _sizes(self, places: list[int]) -> tuple[np.ndarray, np.ndarray]:
         columns = [self.schema.modelled[j] for j in places]
         return np.array([column.edge for column in columns]), np.array([column.width for column in columns])
+
+
+def _apart(first: np.ndarray, second: np.ndarray) -> float:
+    """Root mean square difference of two scores."""
+    both = np.isfinite(first) & np.isfinite(second)
+    return float(np.sqrt(np.mean((first[both] - second[both]) ** 2))) if both.any() else np.inf
 
 
 def _recorded(column: Column, rows: np.ndarray) -> np.ndarray:

@@ -207,7 +207,7 @@ def _box(column: _Values, grid: Grid | None) -> tuple[dict[str, Any], str]:
         told = f"on a grid of {common.step:.6g}, {100 * column.ties:.0f} % of the rows repeat a value"
     else:
         return fields, ""
-    return fields | {"width": width, "edge": width / 2, "coarse": atom is not None or width > finest}, told
+    return fields | {"width": width, "edge": width / 2, "points": 64 if atom is not None or width > finest else 1}, told
 
 
 def _kind(column: _Values, grid: Grid | None, box: dict[str, Any]) -> tuple[Kind, str]:
@@ -239,3 +239,36 @@ def _inside(column: _Values, low: float, high: float) -> None:
             f"fit: expected column {quote(column.name)} as declared; got {column.rows[bad]} in row {bad + 1}. "
             "Correct the value or the declaration."
         )
+
+
+def dependent(schema: Schema, values: np.ndarray) -> list[str]:
+    """Names of modelled columns that are linear functions of those before them, up to a millionth of their spread.
+
+    When to use it: to warn that the density has no finite value, since the rows fill no volume. A box around recorded
+    values gives them volume, so columns with boxes count with theirs.
+
+    Args:
+        schema: The columns.
+        values: ``(rows, columns)`` float64.
+
+    Example:
+        >>> a, b = np.random.default_rng(0).normal(size=(2, 50))
+        >>> table = np.column_stack([a, b, a - 3 * b])
+        >>> dependent(infer(table, ["a", "b", "c"]), table)
+        ['c']
+    """
+    kept = [(place, column) for place, column in enumerate(schema.columns) if column.role == "modelled"]
+    if len(values) <= len(kept) + 1:
+        return []
+    rows = values[:: -(-len(values) // 20_000)][:, [place for place, _ in kept]]
+    logs = np.array([column.kind == "positive" for _, column in kept])
+    rows = np.where(logs, np.log(np.where(logs, rows, 1.0)), rows)
+    scale = rows.std(axis=0)
+    scale[scale == 0] = 1.0
+    white = (rows - rows.mean(axis=0)) / scale
+    boxes = np.array([0.0 if column.width is None else column.width for _, column in kept])
+    left = np.abs(np.diagonal(np.linalg.qr(white).R)) / math.sqrt(len(rows))
+    volume = np.where(logs, boxes, boxes / scale)
+    return [
+        column.name for (_, column), rest, box in zip(kept, left, volume, strict=True) if rest < 1e-6 and box < 1e-6
+    ]

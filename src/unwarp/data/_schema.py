@@ -39,8 +39,8 @@ class Column(BaseModel):
         origin: A value of the grid.
         width: Length of the box over which a value stands; None for values without ties.
         edge: How far the box reaches below the value.
-        coarse: Whether scores average over the box. When the grid is so fine that the density cannot follow it, the
-            density at the value is the same number for a thirty-second of the work.
+        points: How many points of the box a score averages over; 1 when the density is flat over the box, so that the
+            middle says it all.
         role: ``"modelled"``; ``"constant"`` (always `value`) and ``"copy"`` (always equal to the column `source`) are
             left out of the flow and put back into samples.
         value: The value of a constant column.
@@ -48,7 +48,7 @@ class Column(BaseModel):
         reason: Why the column is what it is, for people.
 
     Example:
-        >>> Column(name="age", kind="integer", step=1.0, origin=0.0, width=1.0, edge=0.5, coarse=True).summary
+        >>> Column(name="age", kind="integer", step=1.0, origin=0.0, width=1.0, edge=0.5).summary
         'integer'
         >>> Column(name="share", kind="bounded", low=0.0, high=1.0).summary
         'bounded 0 to 1'
@@ -65,7 +65,7 @@ class Column(BaseModel):
     origin: _Number | None = None
     width: _Length | None = None
     edge: _Length | None = None
-    coarse: bool = False
+    points: Annotated[int, Field(ge=1, le=64)] = 1
     role: Literal["modelled", "constant", "copy"] = "modelled"
     value: _Number | None = None
     source: _Name | None = None
@@ -82,7 +82,7 @@ class Column(BaseModel):
             "step and origin come together": (self.step is None) == (self.origin is None),
             "width and edge come together, edge within width": (self.width is None) == (self.edge is None)
             and (self.width is None or self.edge is None or self.edge <= self.width),
-            "averages need a width": not self.coarse or self.width is not None,
+            "averages need a width": self.points == 1 or self.width is not None,
             "an integer has a step": self.kind != "integer" or self.step is not None,
             "a constant has a value": (self.role == "constant") == (self.value is not None),
             "a copy has a source": (self.role == "copy") == (self.source is not None),
