@@ -105,7 +105,7 @@ class TestFit:
         x, flow = bent(600), small()
         fit(flow, x, max_steps=200, lr=0.01, seed=1)
         before = weights(flow)
-        history = fit(flow, x, max_steps=60, lr=30.0, seed=1, adapt=False)
+        history = fit(flow, x, max_steps=60, lr=30.0, seed=1, start="keep")
         assert history.best_step == 0
         assert all(torch.equal(a, b) for a, b in zip(before, weights(flow), strict=True))
 
@@ -536,6 +536,7 @@ class TestRefusals:
             ({"average": 1.0}, ConfigError, "average"),
             ({"weight_decay": -0.1}, ConfigError, "weight_decay"),
             ({"seed": -3}, ConfigError, "seed"),
+            ({"start": True}, ConfigError, '"adapt" or "keep"'),
         ],
     )
     def test_one_line_that_says_what_to_do(self, change, error, words):

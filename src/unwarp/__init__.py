@@ -8,11 +8,12 @@ A flow is a chain of invertible maps `z = f(x)` from data to a simple latent; it
     (torch.Size([3]), torch.Size([5, 2]))
 """
 
-from unwarp import distributions, flows, functional, networks, transforms, univariates
+from unwarp import distributions, flows, functional, networks, training, transforms, univariates
 from unwarp._space import POSITIVE, REAL, UNIT, Interval, Space
 from unwarp.distributions import Distribution, Flow
 from unwarp.errors import UnwarpError
 from unwarp.flows import flow
+from unwarp.training import fit, steps
 from unwarp.transforms import Transform
 
 __all__ = [
@@ -26,10 +27,13 @@ __all__ = [
     "Transform",
     "UnwarpError",
     "distributions",
+    "fit",
     "flow",
     "flows",
     "functional",
     "networks",
+    "steps",
+    "training",
     "transforms",
     "univariates",
 ]

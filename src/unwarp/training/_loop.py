@@ -14,7 +14,7 @@ from unwarp.training._metrics import Baseline
 from unwarp.training._objectives import Objective, likelihood
 from unwarp.training._rows import Validation
 from unwarp.training._run import Run
-from unwarp.training._settings import Settings
+from unwarp.training._settings import Settings, Start
 
 __all__ = ["fit", "steps"]
 
@@ -37,7 +37,7 @@ def steps(
     patience: float = 0.4,
     weight_decay: float = 0.01,
     average: float = 0.999,
-    adapt: bool = True,
+    start: Start = "adapt",
 ) -> Generator[Step, None, None]:
     """Train `flow` on `x`, yielding an event every few steps; `fit` is the same in one call.
 
@@ -54,7 +54,7 @@ def steps(
     settings = Settings(
         objective=objective, batch=batch, lr=lr, max_steps=max_steps, max_seconds=max_seconds, seed=seed,
         checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, patience=patience, weight_decay=weight_decay,
-        average=average, adapt=adapt,
+        average=average, start=start,
     )  # fmt: skip
     return Run(flow, x, context, weight, validation, settings).events()
 
@@ -77,7 +77,7 @@ def fit(
     patience: float = 0.4,
     weight_decay: float = 0.01,
     average: float = 0.999,
-    adapt: bool = True,
+    start: Start = "adapt",
     baselines: Sequence[Baseline] = ("gaussian", "linear", "mixture"),
     progress: Callable[[Step], object] | None = None,
 ) -> History:
@@ -112,7 +112,8 @@ def fit(
         patience: end when the held-out value has not improved over this share of the budget.
         weight_decay: of matrices alone.
         average: decay a step of the moving average of the weights.
-        adapt: let the flow set its standardisation and the like from the training rows first.
+        start: "adapt" lets the flow first set its standardisation and the like from the training rows; "keep" goes on
+            from the flow as it is.
         baselines: plain models to compare with; () for none.
         progress: gets each `Step`, such as a `progress_bar`.
 
@@ -133,7 +134,7 @@ def fit(
     settings = Settings(
         objective=objective, batch=batch, lr=lr, max_steps=max_steps, max_seconds=max_seconds, seed=seed,
         checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, patience=patience, weight_decay=weight_decay,
-        average=average, adapt=adapt,
+        average=average, start=start,
     )  # fmt: skip
     run = Run(flow, x, context, weight, validation, settings)
     interrupted = False

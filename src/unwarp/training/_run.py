@@ -113,7 +113,7 @@ class Run:
         """Adapt, or take up a saved run; then bring the rows to where training wants them."""
         if self._saved is not None:
             self._flow.load_state_dict(_under("now.flow.", self._saved))
-        elif self._settings.adapt:
+        elif self._settings.start == "adapt":
             with self._random:
                 _adapt(self._flow, self._train.take(slice(_ADAPT)), self._device, self._dtype)
         prefix, self._target = None, self._flow
@@ -282,6 +282,7 @@ class Run:
             "patience": settings.patience,
             "weight_decay": settings.weight_decay,
             "average": settings.average,
+            "start": settings.start,
         }
 
     def _elapsed(self) -> float:

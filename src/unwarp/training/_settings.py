@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Literal
 
 from unwarp import _check
 from unwarp.errors import ConfigError
 from unwarp.training._history import Stopped
 from unwarp.training._objectives import Objective
 
-__all__ = ["Ledger", "Settings"]
+__all__ = ["Ledger", "Settings", "Start"]
+
+Start = Literal["adapt", "keep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,7 @@ class Settings:
     patience: float
     weight_decay: float
     average: float
-    adapt: bool
+    start: Start
 
     def __post_init__(self) -> None:
         for name, value, low in (("batch", self.batch, 1), ("max_steps", self.max_steps, 0), ("seed", self.seed, 0)):
@@ -37,6 +40,8 @@ class Settings:
         for name, value in (("max_seconds", self.max_seconds), ("lr", self.lr), ("patience", self.patience)):
             if value is not None:
                 _check.positive("fit", name, value)
+        if self.start not in ("adapt", "keep"):
+            raise ConfigError(f'fit: expected start to be "adapt" or "keep"; got {self.start!r}. Choose one.')
         if not self.weight_decay >= 0:
             raise ConfigError(f"fit: expected weight_decay >= 0; got {self.weight_decay}. Use 0 for none.")
         if not 0 <= self.average < 1:
