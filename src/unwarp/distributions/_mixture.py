@@ -21,6 +21,7 @@ from unwarp.functional import (
 
 __all__ = ["GaussianMixture"]
 
+_UNIT = 0.05  # of the stored parameters, so that steps and noise of a network's size move the mixture gently
 _OFF = -30.0  # log weight of a component that is not used
 _FINAL = 50_000  # rows of the last fit
 
@@ -51,7 +52,7 @@ class GaussianMixture(Distribution):
         super().__init__(Space((_check.at_least("GaussianMixture", "features", features, 1),)))
         _check.at_least("GaussianMixture", "components", components, 1)
         self.log_weights = nn.Parameter(torch.zeros(components))
-        self.means = nn.Parameter(torch.zeros(components, features))
+        self.offset = nn.Parameter(torch.zeros(components, features))
         self.lower = nn.Parameter(torch.zeros(components, features, features))
         self.log_diagonal = nn.Parameter(torch.zeros(components, features))
 
@@ -64,13 +65,13 @@ class GaussianMixture(Distribution):
     ) -> tuple[Tensor, Tensor]:
         batch = self.batch_shape(shape, context)
         fit = self._fit()
-        u = torch.rand(batch, generator=generator, dtype=fit.means.dtype, device=fit.means.device)
+        u = torch.rand(batch, generator=generator, dtype=fit.offset.dtype, device=fit.offset.device)
         eps = torch.randn(*batch, *self.space.shape, generator=generator, dtype=u.dtype, device=u.device)
         edges = fit.log_weights.detach().exp().cumsum(0)[:-1]
         k = (u.unsqueeze(-1) >= edges).sum(-1)
         eye = torch.eye(self.space.shape[0], dtype=u.dtype, device=u.device)
         factor = torch.linalg.solve_triangular(fit.whitener, eye, upper=False)
-        x = fit.means[k] + (factor[k] @ eps.unsqueeze(-1)).squeeze(-1)
+        x = (factor[k] @ (eps + fit.offset[k]).unsqueeze(-1)).squeeze(-1)
         return x, gaussian_mixture_log_prob(x, *fit)
 
     def to_normal(self, x: Tensor) -> Tensor:
@@ -85,18 +86,20 @@ class GaussianMixture(Distribution):
         with torch.no_grad():
             best = choose_mixture(x.double(), self.log_weights.shape[0], weight=weight)
             used = best.log_weights.shape[0]
-            self.log_weights.fill_(_OFF)
-            self.means.zero_()
-            self.lower.zero_()
-            self.log_diagonal.zero_()
-            self.log_weights[:used] = best.log_weights.to(self.log_weights)
-            self.means[:used] = best.means.to(self.means)
-            self.lower[:used] = best.whitener.tril(-1).to(self.lower)
-            self.log_diagonal[:used] = best.whitener.diagonal(dim1=-2, dim2=-1).log().to(self.log_diagonal)
+            diagonal = best.whitener.diagonal(dim1=-2, dim2=-1)
+            for stored, value, rest in (
+                (self.log_weights, best.log_weights, _OFF),
+                (self.offset, best.offset, 0.0),
+                (self.lower, best.whitener.tril(-1) / diagonal.unsqueeze(-1), 0.0),
+                (self.log_diagonal, diagonal.log(), 0.0),
+            ):
+                stored.fill_(rest / _UNIT)
+                stored[:used] = (value / _UNIT).to(stored)
 
     def _fit(self) -> GaussianMixtureFit:
-        whitener = self.lower.tril(-1) + self.log_diagonal.exp().diag_embed()
-        return GaussianMixtureFit(self.log_weights.log_softmax(0), self.means, whitener)
+        eye = torch.eye(self.space.shape[0], dtype=self.lower.dtype, device=self.lower.device)
+        whitener = (_UNIT * self.log_diagonal).exp().unsqueeze(-1) * (_UNIT * self.lower.tril(-1) + eye)
+        return GaussianMixtureFit((_UNIT * self.log_weights).log_softmax(0), _UNIT * self.offset, whitener)
 
     def extra_repr(self) -> str:
         return f"{self.space.shape[0]}, components={self.log_weights.shape[0]}"
@@ -135,12 +138,12 @@ def choose_mixture(
         if count > min(components, max(1, train.shape[0] // (5 * x.shape[1]))):
             break
         attempt(count)
-        if count > 4 * tried[0][1].means.shape[0] or count > 2 * max(fit.means.shape[0] for _, fit in tried[:2]):
+        if count > 4 * tried[0][1].offset.shape[0] or count > 2 * max(fit.offset.shape[0] for _, fit in tried[:2]):
             break
-    attempt(tried[0][1].means.shape[0])
+    attempt(tried[0][1].offset.shape[0])
     chosen = [tried[0][1]]
     for _, fit in tried[1:_POOLED]:
-        if sum(one.means.shape[0] for one in chosen) + fit.means.shape[0] <= components:
+        if sum(one.offset.shape[0] for one in chosen) + fit.offset.shape[0] <= components:
             chosen.append(fit)
     pooled = pool_mixtures(chosen)
     best = pooled if float(share @ gaussian_mixture_log_prob(x[held], *pooled)) > tried[0][0] else tried[0][1]
@@ -148,7 +151,7 @@ def choose_mixture(
         chosen = [tried[0][1]]
     final = x[:_FINAL], w[:_FINAL]
     return pool_mixtures(
-        [fit_gaussian_mixture(final[0], fit.means.shape[0], weight=final[1], start=fit, max_iterations=10) for fit in chosen]
+        [fit_gaussian_mixture(final[0], fit.offset.shape[0], weight=final[1], start=fit, max_iterations=10) for fit in chosen]
     )
 
 

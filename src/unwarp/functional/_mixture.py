@@ -18,42 +18,51 @@ __all__ = [
 
 
 class GaussianMixtureFit(NamedTuple):
-    r"""Parameters of a mixture of K Gaussians in D dimensions.
+    r"""Parameters of a mixture of K Gaussians in D dimensions, by how each component whitens its events.
 
-    `whitener[k]` is the lower-triangular $A_k = L_k^{-1}$ with $\Sigma_k = L_k L_k^\top$, so that
-    $A_k(x - \mu_k)$ is white.
+    `whitener[k]` is the lower-triangular $A_k = L_k^{-1}$ with $\Sigma_k = L_k L_k^\top$, and `offset[k]` is
+    $b_k = A_k \mu_k$, so that $A_k x - b_k$ is white.
     """
 
     log_weights: Tensor  # (K,)
-    means: Tensor  # (K, D)
+    offset: Tensor  # (K, D)
     whitener: Tensor  # (K, D, D)
 
+    @property
+    def means(self) -> Tensor:
+        """The components' means, `(K, D)`."""
+        return torch.linalg.solve_triangular(self.whitener, self.offset.unsqueeze(-1), upper=False).squeeze(-1)
 
-def gaussian_mixture_log_prob(x: Tensor, log_weights: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
+    def moved(self, shift: Tensor) -> GaussianMixtureFit:
+        """The mixture of the events moved by `shift: (D,)`."""
+        return self._replace(offset=self.offset + self.whitener @ shift)
+
+
+def gaussian_mixture_log_prob(x: Tensor, log_weights: Tensor, offset: Tensor, whitener: Tensor) -> Tensor:
     r"""$\log \sum_k \pi_k\,\mathcal N(x; \mu_k, \Sigma_k)$ in nats.
 
     Shapes: x `(*batch, D)` -> `(*batch)`; parameters as in `GaussianMixtureFit`.
     """
-    return _joint(x, log_weights, means, whitener).logsumexp(-1)
+    return _joint(x, log_weights, offset, whitener).logsumexp(-1)
 
 
-def gaussian_mixture_to_normal(x: Tensor, log_weights: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
+def gaussian_mixture_to_normal(x: Tensor, log_weights: Tensor, offset: Tensor, whitener: Tensor) -> Tensor:
     r"""$u_i = \Phi^{-1}(F(x_i \mid x_{<i}))$: what is distributed as the mixture becomes standard normal.
 
-    Since the whiteners are triangular, $a_k = A_k(x - \mu_k)$ holds the components' conditional residuals, and
+    Since the whiteners are triangular, $a_k = A_k x - b_k$ holds the components' conditional residuals, and
     $F(x_i \mid x_{<i}) = \sum_k w_k(x_{<i})\,\Phi(a_{ki})$ with weights from the features before i: one pass for all i.
 
     Shapes: x `(*batch, D)` -> u `(*batch, D)`; parameters as in `GaussianMixtureFit`.
 
     Source: M. Rosenblatt, *Remarks on a multivariate transformation*, 1952.
     """
-    a = _residuals(x, means, whitener)
+    a = _residuals(x, offset, whitener)
     log_density = whitener.diagonal(dim1=-2, dim2=-1).log() - 0.5 * a.square()
     log_w = (log_weights.unsqueeze(-1) + log_density.cumsum(-1) - log_density).log_softmax(-2)
     return _normal_quantile(log_w, a)
 
 
-def gaussian_mixture_from_normal(u: Tensor, log_weights: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
+def gaussian_mixture_from_normal(u: Tensor, log_weights: Tensor, offset: Tensor, whitener: Tensor) -> Tensor:
     """Inverse of `gaussian_mixture_to_normal`: feature by feature, by bisection between the components' own quantiles.
 
     Shapes: u `(*batch, D)` -> x `(*batch, D)`.
@@ -62,7 +71,7 @@ def gaussian_mixture_from_normal(u: Tensor, log_weights: Tensor, means: Tensor, 
     log_w = log_weights.expand(*u.shape[:-1], -1)
     for i in range(u.shape[-1]):
         slope = whitener[:, i, i]
-        middle = means[:, i] - ((x[..., None, :i] - means[:, :i]) * whitener[:, i, :i]).sum(-1) / slope
+        middle = (offset[:, i] - x[..., :i] @ whitener[:, i, :i].mT) / slope
         ends = middle + u[..., i, None] / slope
         low, high = ends.amin(-1), ends.amax(-1)
         weight = log_w.log_softmax(-1).unsqueeze(-1)
@@ -109,7 +118,7 @@ def fit_gaussian_mixture(
     if start is None:
         fit = _maximise(x, w, _kmeans(x / spread.sqrt(), w, components, generator), floor)
     else:
-        fit = start._replace(means=start.means - center)
+        fit = start.moved(-center)
     last, coarse = -math.inf, x.float()
     for _ in range(max_iterations if components > 1 else 0):
         joint = _joint(coarse, *(part.float() for part in fit))  # memberships need no more than float32, moments do
@@ -119,22 +128,21 @@ def fit_gaussian_mixture(
             break
         last = now
         fit = _maximise(x, w, (joint - total.unsqueeze(-1)).exp().to(x), floor)
-    return fit._replace(means=fit.means + center)
+    return fit.moved(center)
 
 
-def _joint(x: Tensor, log_weights: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
+def _joint(x: Tensor, log_weights: Tensor, offset: Tensor, whitener: Tensor) -> Tensor:
     """log pi_k + log N(x; mu_k, Sigma_k), `(*batch, K)`."""
-    features = means.shape[-1]
-    white = _residuals(x, means, whitener)
+    features = offset.shape[-1]
+    white = _residuals(x, offset, whitener)
     half_log_det = whitener.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     constant = log_weights + half_log_det - 0.5 * features * math.log(2 * math.pi)
     return constant - 0.5 * white.square().sum(-1)
 
 
-def _residuals(x: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
-    """A_k (x - mu_k) of every component, `(*batch, K, D)`."""
-    offset = (whitener @ means.unsqueeze(-1)).flatten()
-    return (x @ whitener.flatten(0, 1).mT - offset).unflatten(-1, means.shape)
+def _residuals(x: Tensor, offset: Tensor, whitener: Tensor) -> Tensor:
+    """A_k x - b_k of every component, `(*batch, K, D)`."""
+    return (x @ whitener.flatten(0, 1).mT).unflatten(-1, offset.shape) - offset
 
 
 def _normal_quantile(log_w: Tensor, a: Tensor) -> Tensor:
@@ -151,7 +159,8 @@ def _maximise(x: Tensor, w: Tensor, resp: Tensor, floor: Tensor) -> GaussianMixt
     means = mass.mT @ x / share.unsqueeze(-1)
     scatter = torch.stack([(x * m.unsqueeze(-1)).mT @ x for m in mass.unbind(-1)]) / share[:, None, None]
     covariance = scatter - means.unsqueeze(-1) * means.unsqueeze(-2) + floor.diag()
-    return GaussianMixtureFit((share / share.sum()).log(), means, _whitener(covariance, floor))
+    whitener = _whitener(covariance, floor)
+    return GaussianMixtureFit((share / share.sum()).log(), (whitener @ means.unsqueeze(-1)).squeeze(-1), whitener)
 
 
 def _whitener(covariance: Tensor, floor: Tensor) -> Tensor:

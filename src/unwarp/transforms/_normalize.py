@@ -105,11 +105,11 @@ class ActNorm(Transform):
 
 
 class Whiten(Transform):
-    r"""$z = A (x - m)$ with a fixed lower-triangular $A$; $\text{ladj} = \sum_i \log A_{ii}$.
+    r"""$z = A x - b$ with a fixed lower-triangular $A$; $\text{ladj} = \sum_i \log A_{ii}$.
 
     Use it after `Standardize` where features are strongly correlated: layers and base then see directions of equal
-    scale. The identity until `adapt` sets m to the mean and A to the inverse Cholesky factor of the covariance, so that
-    z is white.
+    scale. The identity until `adapt` sets A to the inverse Cholesky factor of the covariance and b so that z is white
+    around 0.
 
     Args:
         features: number of features D.
@@ -132,21 +132,21 @@ class Whiten(Transform):
 
     def __init__(self, features: int) -> None:
         super().__init__(Space((_check.at_least("Whiten", "features", features, 1),)))
-        self.register_buffer("center", torch.zeros(features))
+        self.register_buffer("offset", torch.zeros(features))
         self.register_buffer("matrix", torch.eye(features))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return (x - self.center) @ self.matrix.mT, self._ladj().expand(x.shape[:-1])
+        return x @ self.matrix.mT - self.offset, self._ladj().expand(x.shape[:-1])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        rows = z.reshape(-1, z.shape[-1])
+        rows = (z + self.offset).reshape(-1, z.shape[-1])
         x = torch.linalg.solve_triangular(self.matrix.mT, rows, upper=True, left=False).reshape(z.shape)
-        return x + self.center, -self._ladj().expand(z.shape[:-1])
+        return x, -self._ladj().expand(z.shape[:-1])
 
     def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
         with torch.no_grad():
             fit = fit_gaussian_mixture(x.double(), 1, weight=weight)
-            self.center.copy_(fit.means[0])
+            self.offset.copy_(fit.offset[0])
             self.matrix.copy_(fit.whitener[0])
 
     def _ladj(self) -> Tensor:
