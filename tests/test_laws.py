@@ -42,7 +42,7 @@ def test_gradcheck(row: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, on importing inductor
-@pytest.mark.parametrize("row", ["Coupling(RationalQuadratic, context)", "Autoregressive(Affine)", "nsf", "maf"])
+@pytest.mark.parametrize("row", ["Coupling(RationalQuadratic, context)", "maf"])
 def test_compiles_to_machine_code(row: str) -> None:
     figure = _autodiff.compiles(laws.subject(row), backend="inductor")
     assert figure.verdict == "pass", str(figure)
