@@ -119,6 +119,9 @@ class TestFit:
 
     def test_one_row_and_nothing_to_train(self):
         assert fit(small(), bent(1), max_steps=3, seed=0).steps == 3
+        one = fit(small(), bent(8), max_steps=3, seed=0)
+        assert (one.held_rows, one.held_out_error, one.worth_it) == (1, None, None)
+        assert "flow" in one.summary()
         history = fit(Flow(Standardize(2), Normal(2)), bent(100), seed=0)
         assert history.steps == 0
         assert history.held_out == pytest.approx(history.baselines["gaussian"], abs=1.0)

@@ -48,12 +48,14 @@ def _possible(train: Rows, wanted: Sequence[Baseline]) -> list[Baseline]:
     return [name for name in wanted if name != "linear" or train.context is not None]
 
 
-def _error(values: Tensor, weight: Tensor | None) -> float:
-    """Standard error of the (weighted) mean: sqrt(sum w^2 (v - mean)^2) / sum w."""
+def _error(values: Tensor, weight: Tensor | None) -> float | None:
+    """Standard error of the (weighted) mean, sqrt(sum w^2 (v - mean)^2) / sum w; one row has none."""
+    if len(values) < 2:
+        return None
     w = torch.ones_like(values, dtype=torch.float64) if weight is None else weight.double().cpu()
     values = values.double()
     mean = (w * values).sum() / w.sum()
-    return float((w * (values - mean)).square().sum().sqrt() / w.sum()) if len(values) > 1 else math.inf
+    return float((w * (values - mean)).square().sum().sqrt() / w.sum())
 
 
 def _gaussian(train: Rows, held: Rows, seed: int) -> Tensor:
