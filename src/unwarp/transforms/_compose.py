@@ -96,6 +96,12 @@ class Inverse(Transform):
 
     Args:
         transform: the map to read backwards.
+
+    Shapes: as the transform's, with x and z exchanged.
+
+    Example:
+        >>> Inverse(Permute([2, 0, 1])).encode(torch.tensor([10.0, 20.0, 30.0])).tolist()
+        [20.0, 30.0, 10.0]
     """
 
     def __init__(self, transform: Transform) -> None:
