@@ -263,7 +263,7 @@ def test_check_takes_a_scalar_map_and_a_fitted_estimator() -> None:
     class Fitted:
         flow_ = flows.nsf(2, layers=1, hidden=(8,))
 
-    assert check(Fitted()).subject == "Flow"
+    assert check(Fitted()).subject == "nsf of 2 features"
     with pytest.raises(ConfigError, match="check: expected a transform"):
         check(3)
 

@@ -15,7 +15,7 @@ from unwarp.distributions import Flow
 from unwarp.doctor import _tolerances as tol
 from unwarp.doctor._report import Figure, worst_of
 from unwarp.doctor._subject import Call, Module, Outputs, Run, Subject, perturbed
-from unwarp.flows import build, load, save
+from unwarp.flows import load, save
 
 __all__ = ["compiles", "gradients", "saved_and_loaded", "vmap_and_jacrev"]
 
@@ -130,8 +130,6 @@ def saved_and_loaded(subject: Subject) -> Figure:
     again: list[Module] = []
     if subject.fresh is not None:
         again.append(subject.fresh())
-    elif spec is not None:
-        again.append(build(spec))
     else:
         again.append(perturbed(module, seed=subject.seed + 1))
     again[0].double().eval().load_state_dict(module.state_dict())

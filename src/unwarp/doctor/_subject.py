@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from unwarp._space import Space
 from unwarp.distributions import Distribution, Flow
 from unwarp.errors import ConfigError
+from unwarp.flows import build
 from unwarp.transforms import Compose, Elementwise, Transform
 from unwarp.univariates import Univariate
 
@@ -175,6 +176,10 @@ def subject_of(
         name, module = repr(obj), Elementwise(2, obj)
     elif isinstance(obj, (Transform, Distribution)):
         name, module = type(obj).__name__, obj
+        spec = obj.spec if isinstance(obj, Flow) else None
+        if spec is not None:
+            name = f"{spec['recipe']} of {spec['features']} features"
+            fresh = fresh or (lambda: build(spec))
     else:
         raise ConfigError(
             "check: expected a transform, a univariate, a distribution or a fitted estimator; "
