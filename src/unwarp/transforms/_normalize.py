@@ -127,7 +127,7 @@ class Whiten(Transform):
         True
     """
 
-    center: Tensor
+    offset: Tensor
     matrix: Tensor
 
     def __init__(self, features: int) -> None:
