@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
-
 from unwarp import flows
 from unwarp._space import POSITIVE, REAL, UNIT, Interval, Space
 from unwarp.distributions import Distribution, Flow, GaussianMixture, Normal, StudentT, Uniform
@@ -112,13 +110,3 @@ DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {
 }
 
 ZOO: dict[str, Callable[[], Univariate | Transform | Distribution]] = {**UNIVARIATES, **TRANSFORMS, **DISTRIBUTIONS}
-
-
-def perturbed(thing, seed: int = 0, scale: float = 0.5):
-    """The same object with `scale` times normal noise on its parameters."""
-    if isinstance(thing, torch.nn.Module):
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for p in thing.parameters():
-                p.add_(scale * torch.randn(p.shape, generator=generator, dtype=p.dtype))
-    return thing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,7 +40,7 @@ def check(
     estimator = FlowDensity.load(model) if config["columns"] else None
     rows = None if data is None or estimator is None else read_rows(estimator, data)
     report = doctor.check(flow if estimator is None else estimator)
-    facts, text = json.loads(report.to_json()), str(report)
+    facts, text = report.to_json(), str(report)
     if rows is not None and estimator is not None:
         audit = _audited(estimator, rows)
         facts["rows"] = {"trusted": int(audit.trusted.sum()), "all": len(rows)}

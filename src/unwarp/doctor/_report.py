@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -86,8 +85,8 @@ class Report:
         """No law was broken."""
         return all(row.verdict != "fail" for row in self.rows)
 
-    def to_json(self) -> str:
-        """The report as one JSON object."""
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON-able data; what is not finite becomes None."""
         rows: list[dict[str, Any]] = [
             {
                 "law": row.law,
@@ -99,8 +98,7 @@ class Report:
             }
             for row in self.rows
         ]
-        content = {"subject": self.subject, "passed": self.passed, "seconds": self.seconds, "laws": rows}
-        return json.dumps(content, allow_nan=False)
+        return {"subject": self.subject, "passed": self.passed, "seconds": self.seconds, "laws": rows}
 
     def __str__(self) -> str:
         width = max(len(row.law) for row in self.rows)
