@@ -124,7 +124,7 @@ def _peer(flow: nn.Module, forward: Any, inverse: Any, log_prob: Any, x: Tensor,
 
     split = Split(*(part.numpy() for part in encode(flow, x).split([len(x) - 2000, 1000, 1000])))
     density = _Density(flow, log_prob)
-    train(density, split, lr=1e-3, batch=256, budget=args.budget, clock="wall", seed=0)
+    train(density, split, lr=1e-3, batch=256, budget=args.budget, clock=args.clock, seed=0)
     flow.eval()
     return Map(
         flow,
@@ -225,6 +225,7 @@ def main() -> None:
     parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=LIBRARIES)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--budget", type=float, default=30.0, help="seconds of training for each flow")
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="wall", help="what the budget counts")
     parser.add_argument("--rows", type=int, default=6000)
     parser.add_argument("--shakes", type=int, default=20, help="noisy copies of each flow")
     parser.add_argument("--threads", type=int, default=1)
@@ -235,9 +236,10 @@ def main() -> None:
     if args.quick:
         args.models, args.budget, args.rows, args.shakes = ["nsf coupling"], 4.0, 600, 3
         args.out = args.out or _record.SCRATCH / "numerics-quick.json"
+    _record.use_clock(args.clock)
     torch.set_num_threads(args.threads)
     record = _record.Record("numerics", threads=args.threads, path=args.out)
-    settings = {name: getattr(args, name) for name in ("budget", "rows", "shakes")}
+    settings = {name: getattr(args, name) for name in ("budget", "clock", "rows", "shakes")}
     for library in args.libraries:
         for model in args.models:
             where = f"{library} {model}"
