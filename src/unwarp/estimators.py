@@ -24,7 +24,8 @@ from sklearn.utils.validation import (
 from unwarp import flows
 from unwarp.data import Encoding, Schema, dependent, finite_values, infer, numeric_frame
 from unwarp.distributions import Flow, GaussianMixture
-from unwarp.errors import BundleError, DataError
+from unwarp.errors import BundleError, ConfigError, DataError
+from unwarp.flows import Candidate, suited
 from unwarp.training import History, Step
 from unwarp.training import fit as train
 
@@ -34,19 +35,6 @@ _BLOCK = 1024  # rows that share a random generator while sampling
 _LOOK = 256  # rows that show how many points an average over boxes needs
 _TINY = 100  # rows up to which nothing is held out and arithmetic is in float64
 _SPREAD = 20_000  # rows up to which a row of boxed values is drawn more than once
-
-
-def _auto(rows: int, features: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Recipe, its options, and the arguments of `fit` for a table of so many rows and modelled columns."""
-    if rows <= max(_TINY, 2 * features):  # from so few, one Gaussian can be learned at most, or each column's scale
-        base = {"base": "mixture", "components": 1} if rows >= 10 * features else {"base": "normal"}
-        steps = 20 if rows > 2 * features else 0
-        return "maf", base | {"layers": 2, "hidden": (16,)}, {"max_steps": steps}
-    options: dict[str, Any] = {"tails": "heavy", "structure": "autoregressive" if features <= 64 else "coupling"}
-    options |= {"base": "mixture", "components": 20} if features <= 64 and rows >= 10 * features else {"base": "normal"}
-    size = 32 if rows < 2_000 else 64 if rows < 10_000 else 128
-    options |= {"layers": 2 if rows < 500 else 3 if rows < 10_000 else 5, "hidden": (size, size)}
-    return "nsf", options, {"max_steps": 500} if rows < 500 else {}
 
 
 class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
@@ -64,12 +52,12 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
     probabilities. Averages are taken over at most 64 fixed points, as few as come within 0.003 nats of that.
 
     Args:
-        flow: ``"auto"`` chooses a recipe and its size from the numbers of rows and columns; or a name of
-            `unwarp.flows.names()`.
+        flow: ``"auto"`` tries what suits the numbers of rows and columns (a small flow on a fitted mixture, and a
+            larger flow) and keeps what the held-out rows like best; or a name of `unwarp.flows.names()`.
         flow_options: Options of the recipe, in place of the automatic ones.
         columns: What is known about columns, by name (``x0, x1, ...`` for arrays): ``"real"``, ``"positive"``,
             ``"bounded:LOW:HIGH"``, ``"integer"`` or ``"integer:STEP"``. The rest is inferred.
-        validation_fraction: Share of the rows held out to stop early and to report `history_`. Up to 100 rows none are.
+        validation_fraction: Share of the rows held out, to stop early and for `history_`; of up to 100 rows none are.
         max_seconds: Budget of the training in seconds; with one, a repeated fit may differ.
         max_steps: Budget of the training in steps.
         random_state: Seed of everything random in `fit`: an int for repeatable results, a `RandomState`, or None.
@@ -145,17 +133,19 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         _tell(self.schema_, values)
         seed = _seed(self.random_state)
         rows = int(weight.sum()) if weight is not None and np.all(weight == np.round(weight)) else len(values)
-        name, options, settings = self._chosen(rows)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            flow = flows.flow(name, len(self.schema_.modelled), support=self.schema_.support, **options)
         x, w, held = self._split(values, weight, rows, seed)
-        if rows <= _TINY:
-            flow = flow.double()
-        _sharpen(flow)
-        self.history_ = train(
-            flow, x, weight=w, validation=held, seed=seed, progress=progress, checkpoint=checkpoint, **settings
-        )
+        runs: list[tuple[Flow, History]] = []
+        for number, candidate in enumerate(self._candidates(rows)):
+            flow = self._make(candidate, seed).double() if rows <= _TINY else self._make(candidate, seed)
+            _sharpen(flow)
+            own = checkpoint if checkpoint is None or not number else f"{os.fspath(checkpoint)}.{number}"
+            history = train(
+                flow, x, weight=w, validation=held, seed=seed, progress=progress, checkpoint=own, **candidate.settings
+            )
+            runs.append((flow, history))
+            if history.interrupted:
+                break
+        flow, self.history_ = max(runs, key=lambda run: -np.inf if run[1].held_out is None else run[1].held_out)
         self.flow_ = flow.double().eval().requires_grad_(requires_grad=False)
         self.schema_ = Encoding(self.schema_).settled(values[:: -(-len(values) // _LOOK)], self._log_prob)
         self.n_iter_ = self.history_.steps
@@ -283,14 +273,27 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         given = vars(self).get("feature_names_in_")
         return [f"x{i}" for i in range(self.n_features_in_)] if given is None else [str(name) for name in given]
 
-    def _chosen(self, rows: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        """Recipe, options and settings of the training, with what the user asked for in place of the automatic."""
-        name, options, settings = _auto(rows, len(self.schema_.modelled))
+    def _candidates(self, rows: int) -> list[Candidate]:
+        """What to train, with what the user asked for in place of the automatic."""
+        found = suited(rows, len(self.schema_.modelled))
         if self.flow != "auto":
-            name, options = self.flow, {}
+            settings = {key: value for key, value in found[-1].settings.items() if key != "lr"}
+            found = (Candidate(self.flow, {}, settings),)
+        total = sum(candidate.share for candidate in found)
+        return [self._with_wishes(candidate, candidate.share / total) for candidate in found]
+
+    def _with_wishes(self, candidate: Candidate, share: float) -> Candidate:
+        settings = dict(candidate.settings)
         if self.max_seconds is not None or self.max_steps is not None:
-            settings |= {"max_seconds": self.max_seconds, "max_steps": self.max_steps}
-        return name, options | dict(self.flow_options or {}), settings
+            settings["max_steps"] = None if self.max_steps is None else round(share * self.max_steps)
+            settings["max_seconds"] = None if self.max_seconds is None else share * self.max_seconds
+        return Candidate(candidate.recipe, candidate.options | dict(self.flow_options or {}), settings, share)
+
+    def _make(self, candidate: Candidate, seed: int) -> Flow:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            features, support = len(self.schema_.modelled), self.schema_.support
+            return flows.flow(candidate.recipe, features, support=support, **candidate.options)
 
     def _split(
         self, values: np.ndarray, weight: np.ndarray | None, rows: int, seed: int
@@ -298,7 +301,10 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         """Training events and weights, and what is held out; draws of one row stay on one side."""
         encoding = Encoding(self.schema_)
         copies = min(8, max(1, _SPREAD // len(values))) if encoding.boxed else 1
-        if rows <= _TINY:
+        if not 0 <= self.validation_fraction < 1:
+            got = self.validation_fraction
+            raise ConfigError(f"fit: expected validation_fraction in [0, 1); got {got}. Use 0 to hold out nothing.")
+        if rows <= _TINY or self.validation_fraction == 0:
             return (*_tensors(encoding, values, weight, copies, seed), 0)
         count = max(1, round(self.validation_fraction * len(values)))
         order = np.random.default_rng([seed, 1]).permutation(len(values))

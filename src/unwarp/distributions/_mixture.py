@@ -114,9 +114,9 @@ def choose_mixture(
 ) -> GaussianMixtureFit:
     """A mixture of at most `components` Gaussians in all: the average of the fits that are best on a held-out fifth.
 
-    Counts are tried from 1 up, to one component for 5 D rows, until two in turn no longer help; then the best is tried again
-    from another start. The average of the three best densities is nearly always better than any one of them; the held-out rows
-    decide. What is chosen goes on to be fitted to all rows.
+    Counts are tried from 1 up, to one component for 5 D rows, until two in turn no longer help; then the best is tried
+    again from another start. The average of the three best densities is nearly always better than any one of them; the
+    held-out rows decide. What is chosen goes on to be fitted to all rows.
     """
     generator = torch.Generator().manual_seed(seed)
     w = x.new_ones(x.shape[0]) if weight is None else weight.to(x)
@@ -151,7 +151,10 @@ def choose_mixture(
         chosen = [tried[0][1]]
     final = x[:_FINAL], w[:_FINAL]
     return pool_mixtures(
-        [fit_gaussian_mixture(final[0], fit.offset.shape[0], weight=final[1], start=fit, max_iterations=10) for fit in chosen]
+        [
+            fit_gaussian_mixture(final[0], fit.offset.shape[0], weight=final[1], start=fit, max_iterations=10)
+            for fit in chosen
+        ]
     )
 
 

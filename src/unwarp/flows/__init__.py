@@ -2,9 +2,11 @@
 
 from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config, save, to_bytes
 from unwarp.flows._recipe import build, flow, names
+from unwarp.flows._suited import Candidate, suited
 from unwarp.flows._tabular import iaf, maf, nice, nsf, realnvp
 
 __all__ = [
+    "Candidate",
     "build",
     "flow",
     "from_bytes",
@@ -18,5 +20,6 @@ __all__ = [
     "read_config",
     "realnvp",
     "save",
+    "suited",
     "to_bytes",
 ]

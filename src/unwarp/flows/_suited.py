@@ -1,0 +1,73 @@
+"""Which flows suit a table of given size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Candidate", "suited"]
+
+_FEW = 100  # rows from which one Gaussian can be learned at most, or each column's scale
+_WIDE = 64  # features above which autoregressive sampling and full covariances cost more than they give
+_CELLS = 80_000  # entries that a mixture's matrices may have in all
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A flow to try: a recipe with its options, what `training.fit` is told, and the share of the budget it gets.
+
+    Attributes:
+        recipe: name of the recipe.
+        options: the recipe's options.
+        settings: keyword arguments of `training.fit`.
+        share: of the whole budget, 0 to 1.
+
+    Example:
+        >>> Candidate("maf", {"layers": 2}).share
+        1.0
+    """
+
+    recipe: str
+    options: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    share: float = 1.0
+
+
+def suited(rows: int, features: int) -> tuple[Candidate, ...]:
+    """The flows to try on a table of `rows` by `features`, in turn; the one with the best held-out likelihood is kept.
+
+    Up to 100 rows there is one: scales, or a Gaussian. Above, a fitted mixture of Gaussians with a small flow before
+    it, which cannot end below the mixture, races a larger flow that starts from the normal distribution: the first
+    wins on clusters and small tables, the second on curved ones.
+
+    Example:
+        >>> [candidate.options["base"] for candidate in suited(20_000, 6)]
+        ['mixture', 'normal']
+    """
+    if rows <= max(_FEW, 2 * features):
+        base = {"base": "mixture", "components": 1} if rows >= 10 * features else {"base": "normal"}
+        steps = 20 if rows > 2 * features else 0
+        return (Candidate("maf", base | {"layers": 2, "hidden": (16,)}, {"max_steps": steps}),)
+    mixture, flow = _mixture(rows, features), _flow(rows, features)
+    return (mixture, flow) if features <= _WIDE and rows >= 10 * features else (flow,)
+
+
+def _mixture(rows: int, features: int) -> Candidate:
+    size = 32 if rows < 5_000 else 64
+    options = {"structure": "autoregressive", "tails": "heavy", "layers": 2, "hidden": (size, size), "base": "mixture"}
+    options["components"] = max(2, min(64, _CELLS // features**2))
+    return Candidate("nsf", options, {"lr": 5e-4, "max_steps": 500 if rows < 2_000 else 1_000}, share=0.2)
+
+
+def _flow(rows: int, features: int) -> Candidate:
+    size = 32 if rows < 5_000 else 64 if rows < 10_000 else 128
+    structure = "autoregressive" if features <= _WIDE else "coupling"
+    options = {
+        "structure": structure,
+        "tails": "heavy",
+        "layers": 3 if features <= _WIDE else 5,
+        "hidden": (size, size),
+    }
+    options |= {"mixing": "whiten"} if rows >= 10 * features else {}
+    steps = min(5_000, 120_000 // (16 + features)) if rows >= 2_000 else 1_000
+    return Candidate("nsf", options, {"lr": 1.6e-2, "max_steps": steps}, share=0.8)
