@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from unwarp import Flow, Interval, Space, flows
+from unwarp import Flow, Interval, Space, flows, trace
 from unwarp._space import POSITIVE, REAL
 from unwarp.distributions import Normal, Uniform
 from unwarp.errors import ConfigError, ContextError, RecipeError, ShapeError, SpaceError
@@ -147,3 +147,17 @@ def test_the_ideas_change_of_variables_in_one_and_two_dimensions() -> None:
     assert torch.allclose(log_prob, standard.log_prob(z) - torch.tensor(2.0).log())
     exp = Elementwise(1, Exp())
     assert torch.allclose(exp(z.unsqueeze(-1))[1], z)
+
+
+def test_trace_adds_up_to_the_density_and_shows_each_jacobian() -> None:
+    torch.manual_seed(0)
+    flow = flows.nsf(2, layers=3, hidden=(8,), mixing="whiten", context=1).double()
+    for p in flow.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    x, context = torch.randn(6, 2, dtype=torch.float64), torch.randn(6, 1, dtype=torch.float64)
+    steps = trace(flow, x, context)
+    log_prob = flow.base.log_prob(steps[-1].points) + steps[-1].total
+    assert torch.allclose(log_prob, flow.log_prob(x, context), atol=1e-10)
+    for step in steps[1:]:
+        assert step.jacobian is not None
+        assert torch.allclose(torch.linalg.slogdet(step.jacobian)[1], step.ladj, atol=1e-10)

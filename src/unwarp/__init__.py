@@ -10,9 +10,10 @@ A flow is a chain of invertible maps `z = f(x)` from data to a simple latent; it
 
 from unwarp import distributions, flows, functional, networks, training, transforms, univariates
 from unwarp._space import POSITIVE, REAL, UNIT, Interval, Space
-from unwarp.distributions import Distribution, Flow
+from unwarp.distributions import Distribution, Flow, trace
 from unwarp.errors import UnwarpError
-from unwarp.flows import flow
+from unwarp.estimators import FlowDensity
+from unwarp.flows import flow, load, save
 from unwarp.training import fit, steps
 from unwarp.transforms import Transform
 
@@ -22,6 +23,7 @@ __all__ = [
     "UNIT",
     "Distribution",
     "Flow",
+    "FlowDensity",
     "Interval",
     "Space",
     "Transform",
@@ -31,8 +33,11 @@ __all__ = [
     "flow",
     "flows",
     "functional",
+    "load",
     "networks",
+    "save",
     "steps",
+    "trace",
     "training",
     "transforms",
     "univariates",

@@ -4,5 +4,6 @@ from unwarp.distributions._base import Distribution
 from unwarp.distributions._flow import Flow
 from unwarp.distributions._mixture import GaussianMixture
 from unwarp.distributions._simple import Normal, StudentT, Uniform
+from unwarp.distributions._trace import trace
 
-__all__ = ["Distribution", "Flow", "GaussianMixture", "Normal", "StudentT", "Uniform"]
+__all__ = ["Distribution", "Flow", "GaussianMixture", "Normal", "StudentT", "Uniform", "trace"]

@@ -61,13 +61,9 @@ def _mixture(rows: int, features: int) -> Candidate:
 
 def _flow(rows: int, features: int) -> Candidate:
     size = 32 if rows < 5_000 else 64 if rows < 10_000 else 128
-    structure = "autoregressive" if features <= _WIDE else "coupling"
-    options = {
-        "structure": structure,
-        "tails": "heavy",
-        "layers": 3 if features <= _WIDE else 5,
-        "hidden": (size, size),
-    }
+    narrow = features <= _WIDE
+    options = {"structure": "autoregressive" if narrow else "coupling", "layers": 3 if narrow else 5}
+    options |= {"tails": "heavy", "hidden": (size, size), "base": "normal"}
     options |= {"mixing": "whiten"} if rows >= 10 * features else {}
     steps = min(5_000, 120_000 // (16 + features)) if rows >= 2_000 else 1_000
     return Candidate("nsf", options, {"lr": 1.6e-2, "max_steps": steps}, share=0.8)
