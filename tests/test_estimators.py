@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from unwarp import flows
 from unwarp.data import toy
-from unwarp.errors import BundleError, DataError, RecipeError
+from unwarp.errors import BundleError, ConfigError, DataError, RecipeError
 from unwarp.estimators import FlowDensity
 
 SMALL = {
@@ -194,6 +194,15 @@ def test_density_is_in_the_user_s_units():
     assert scaled.score(x * scale) == pytest.approx(plain.score(x) - np.log(scale).sum(), abs=0.02)
 
 
+def test_rows_may_all_train():
+    model = FlowDensity(**SMALL | {"max_steps": 2}, validation_fraction=0.0, random_state=0).fit(
+        rng.normal(size=(150, 2))
+    )
+    assert (model.history_.rows, model.history_.held_rows) == (150, 0)
+    model = FlowDensity(**SMALL | {"max_steps": 2}, random_state=0).fit(rng.poisson(9, (150, 2)))
+    assert (model.history_.rows, model.history_.held_rows) == (135 * 8, 15 * 8), "eight draws from the box of each row"
+
+
 def test_bounds_hold():
     x = rng.random((800, 1))
     model = FlowDensity(**SMALL, columns={"x0": "bounded:0:1"}, random_state=0).fit(x)
@@ -253,6 +262,8 @@ def test_bad_input():
         FlowDensity().fit(np.ones((5, 2)))
     with pytest.raises(RecipeError, match='Did you mean "nsf"'):
         FlowDensity("nfs").fit(good)
+    with pytest.raises(ConfigError, match="validation_fraction in"):
+        FlowDensity(validation_fraction=1.0).fit(good)
     with pytest.raises(RecipeError):
         FlowDensity("nsf", flow_options={"layers": 0}).fit(good)
     model = FlowDensity(random_state=0).fit(good)
