@@ -203,6 +203,17 @@ def test_rows_may_all_train():
     assert (model.history_.rows, model.history_.held_rows) == (135 * 8, 15 * 8), "eight draws from the box of each row"
 
 
+def test_an_interrupted_fit_says_so_whichever_run_was_better():
+    def stop(step):
+        if (step.event, step.step) == ("validation", 0) and next(starts) == 1:
+            raise KeyboardInterrupt
+
+    starts = iter(range(9))
+    model = FlowDensity(max_steps=40, random_state=0).fit(rng.normal(size=(300, 2)), progress=stop)
+    assert model.history_.interrupted
+    assert np.isfinite(model.score_samples([[0.0, 0.0]])).all()
+
+
 def test_bounds_hold():
     x = rng.random((800, 1))
     model = FlowDensity(**SMALL, columns={"x0": "bounded:0:1"}, random_state=0).fit(x)

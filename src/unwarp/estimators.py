@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -146,6 +146,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
             if history.interrupted:
                 break
         flow, self.history_ = max(runs, key=lambda run: -np.inf if run[1].held_out is None else run[1].held_out)
+        if runs[-1][1].interrupted:  # whichever run was better: the user ended the fit
+            self.history_ = replace(self.history_, stopped="interrupted")
         self.flow_ = flow.double().eval().requires_grad_(requires_grad=False)
         self.schema_ = Encoding(self.schema_).settled(values[:: -(-len(values) // _LOOK)], self._log_prob)
         self.n_iter_ = self.history_.steps
