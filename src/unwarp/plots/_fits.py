@@ -99,7 +99,7 @@ def deviations(pit: ArrayLike, *, columns: Sequence[str] | None = None, ax: Axes
 
     Args:
         pit: each value's rank among the model's samples of its column, in [0, 1], (n, columns).
-        columns: their names; the three that stray furthest are labelled.
+        columns: their names; of the three that stray furthest those with room get a label.
         ax: where to draw; a new figure by default.
 
     Returns:
@@ -119,10 +119,17 @@ def deviations(pit: ArrayLike, *, columns: Sequence[str] | None = None, ax: Axes
     furthest = np.argsort(-np.abs(gaps).max(axis=1))[:3]
     for j, gap in enumerate(gaps):
         ax.plot(level, gap, color=DATA, linewidth=1.4 if j in furthest else 0.8, alpha=0.9 if j in furthest else 0.5)
+    labelled: list[tuple[float, bool]] = []
     for j in furthest:
         k = int(np.abs(gaps[j]).argmax())
-        ax.annotate(names[j], (level[k], gaps[j, k]), (0, 4 if gaps[j, k] > 0 else -10), textcoords="offset points",
-                    ha="center", fontsize=7.5, color=INK)  # fmt: skip
+        above = bool(gaps[j, k] > 0)
+        if any(abs(level[k] - u) < 0.2 and above == up for u, up in labelled):
+            continue  # it would hide the label of one that strays further
+        labelled.append((float(level[k]), above))
+        ax.annotate(
+            names[j], (level[k], gaps[j, k]), (0, 4 if above else -10), textcoords="offset points", ha="center",
+            fontsize=7.5, color=INK,
+        )  # fmt: skip
     room = 1.35 * max(slack, float(np.abs(gaps).max()))
     ax.set(xlim=(0, 1), ylim=(-room, room), xlabel="quantile of the model", ylabel="share of rows below, less u")
     return ax
