@@ -95,7 +95,7 @@ def test_fit_as_json_is_lines_of_json_that_end_in_the_result(run, home):
     assert code == 0
     assert err == ""
     assert {"done", "result"} <= {event["event"] for event in events}
-    assert events[-1]["history"]["steps"] == 4
+    assert 1 <= events[-1]["history"]["steps"] <= 4  # patience may end it
     assert set(events[-1]["history"]["baselines"]) >= {"gaussian", "mixture"}
     assert set(events[-1]["columns"]) == {"height", "girth"}
 

@@ -14,6 +14,7 @@ from unwarp.cli._report import write_report
 from unwarp.data import read_table
 from unwarp.errors import NotConvergedError
 from unwarp.estimators import FlowDensity
+from unwarp.flows import read_config
 from unwarp.training import Step, json_lines, progress_bar
 
 _Data = Annotated[Path, typer.Argument(help="The table: CSV or Parquet.", show_default=False)]
@@ -72,7 +73,9 @@ def fit(
         model.save(output)
     facts, text = _told(model, output)
     if report is not None:
-        found = write_report(model, data, report, table=table, labels=tuple(ignore or ()))
+        found = write_report(
+            model, data, report, table=table, labels=tuple(ignore or ()), versions=read_config(output)["versions"]
+        )
         facts |= {"report": str(report), "findings": found.to_json()}
         text = f"{text}\n\n{found.summary()}\nreport: {report}"
     say(facts, text, as_json=as_json)
