@@ -32,8 +32,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "sbi": {"transforms": 5, "hidden": 50, "bins": 10, "dropout": 0.0},
     },
 }
-RATES = (5e-4, 1e-3, 3e-3, 1e-2)  # every size starts at FIRST_RATE; the best size then climbs while it gains
-FIRST_RATE = 1e-3
+RATES = (1e-3, 3e-3, 5e-4)  # every size tries the first; the best then the second, and the third if that lost
 
 
 def sizes(library: str, rows: int) -> list[str]:

@@ -15,7 +15,7 @@ import _record
 import _tables
 import numpy as np
 import torch
-from _contestants import FIRST_RATE, RATES, SIZES, build, log_prob, mixture, sizes, train
+from _contestants import RATES, SIZES, build, log_prob, mixture, sizes, train
 
 if TYPE_CHECKING:
     from _tables import Split
@@ -29,6 +29,7 @@ def main() -> None:
     args = arguments()
     _record.use_clock(args.clock)
     torch.set_num_threads(args.threads)
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # the first optimiser imports for seconds: nobody's budget
     record = _record.Record("peers", threads=args.threads, path=args.out)
     for table in args.tables:
         for seed in args.seeds:
@@ -67,18 +68,15 @@ def compete(
         cell(record, contestant, table, data, seed, args, {})
         return
     if args.quick:
-        cell(record, contestant, table, data, seed, args, {"size": sizes(contestant, 0)[0], "lr": FIRST_RATE})
+        cell(record, contestant, table, data, seed, args, {"size": sizes(contestant, 0)[0], "lr": RATES[0]})
         return
     first = data if seed == 0 else _tables.load(table, 0)
     for size in sizes(contestant, len(data.train)):
-        cell(record, contestant, table, first, 0, args, {"size": size, "lr": FIRST_RATE})
+        cell(record, contestant, table, first, 0, args, {"size": size, "lr": RATES[0]})
     size = chosen(record.cells(), contestant, table)["size"]
-    start = RATES.index(FIRST_RATE)
-    for rates in (RATES[start + 1 :], RATES[:start][::-1]):
-        for rate in rates if chosen(record.cells(), contestant, table)["lr"] == FIRST_RATE else ():
+    for rate in RATES[1:]:
+        if chosen(record.cells(), contestant, table)["lr"] == RATES[0]:
             cell(record, contestant, table, first, 0, args, {"size": size, "lr": rate})
-            if chosen(record.cells(), contestant, table)["lr"] != rate:
-                break
     if seed != 0:
         cell(record, contestant, table, data, seed, args, chosen(record.cells(), contestant, table))
 
