@@ -385,7 +385,8 @@ class TestSteps:
         assert parsed[-1]["event"] == "done"
         assert parsed[0]["loss"] is None  # before the first step
 
-    def test_the_bar_is_drawn_on_a_terminal(self):
+    def test_the_bar_is_drawn_on_a_terminal(self, monkeypatch):
+        monkeypatch.setenv("TERM", "xterm")
         drawn = io.StringIO()
         with progress_bar(Console(file=drawn, force_terminal=True, width=100)) as bar:
             for event in steps(small(), bent(400), max_steps=40, seed=0):
