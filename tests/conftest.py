@@ -14,9 +14,7 @@ settings.register_profile(
 )
 settings.load_profile("fast")
 torch.set_num_threads(1)
-signal.signal(
-    signal.SIGINT, signal.default_int_handler
-)  # jobs in the background of a shell ignore it, and so do their children
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin by ignoring it
 
 
 def _world() -> dict[str, object]:
