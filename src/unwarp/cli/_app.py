@@ -100,7 +100,7 @@ def _explain(error: Any) -> tuple[str, int]:
         return str(error), error.code
     if isinstance(error, _UsageError):
         where = error.ctx.command_path if error.ctx is not None else "unwarp"
-        got = one_line(error.format_message()).rstrip(".")
+        got = one_line(error.format_message()).rstrip(".?")
         return f"{where}: expected a call as its help tells; got: {got}. Run: {where} --help", 2
     for kind, code in _CODES:
         if isinstance(error, kind):
