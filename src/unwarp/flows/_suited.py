@@ -62,7 +62,10 @@ def _mixture(rows: int, features: int) -> Candidate:
 def _flow(rows: int, features: int) -> Candidate:
     size = 32 if rows < 5_000 else 64 if rows < 10_000 else 128
     narrow = features <= _WIDE
-    options = {"structure": "autoregressive" if narrow else "coupling", "layers": (4 if rows >= 10_000 else 3) if narrow else 5}
+    options = {
+        "structure": "autoregressive" if narrow else "coupling",
+        "layers": (4 if rows >= 10_000 else 3) if narrow else 5,
+    }
     options |= {"tails": "heavy", "hidden": (size, size), "base": "normal"}
     options |= {"mixing": "whiten"} if rows >= 10 * features else {}
     steps = min(5_000, 120_000 // (16 + features)) if rows >= 2_000 else 1_000
