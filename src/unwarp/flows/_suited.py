@@ -9,6 +9,7 @@ __all__ = ["Candidate", "suited"]
 
 _FEW = 100  # rows from which one Gaussian can be learned at most, or each column's scale
 _WIDE = 64  # features above which autoregressive sampling and full covariances cost more than they give
+_FLOOR = 1e-3  # tables are scored in float64, which carries slopes as small as this
 _CELLS = 80_000  # entries that a mixture's matrices may have in all
 
 
@@ -55,6 +56,7 @@ def suited(rows: int, features: int) -> tuple[Candidate, ...]:
 def _mixture(rows: int, features: int) -> Candidate:
     size = 32 if rows < 5_000 else 64
     options = {"structure": "autoregressive", "tails": "heavy", "layers": 2, "hidden": (size, size), "base": "mixture"}
+    options["floor"] = _FLOOR
     options["components"] = max(2, min(64, _CELLS // features**2))
     return Candidate("nsf", options, {"lr": 5e-4, "max_steps": 500 if rows < 2_000 else 1_000}, share=0.2)
 
@@ -66,7 +68,7 @@ def _flow(rows: int, features: int) -> Candidate:
         "structure": "autoregressive" if narrow else "coupling",
         "layers": (4 if rows >= 10_000 else 3) if narrow else 5,
     }
-    options |= {"tails": "heavy", "hidden": (size, size), "base": "normal"}
+    options |= {"tails": "heavy", "hidden": (size, size), "base": "normal", "floor": _FLOOR}
     options |= {"mixing": "whiten"} if rows >= 10 * features else {}
     steps = min(5_000, 120_000 // (16 + features)) if rows >= 2_000 else 1_000
     return Candidate("nsf", options, {"lr": 1.6e-2, "max_steps": steps}, share=0.8)
