@@ -211,7 +211,7 @@ print(json.dumps({"found": found, "left": left, "end": os.listdir(Path(path).par
 def test_sigkill_while_saving(tmp_path, seed, count):
     paths = json.dumps([str(Path(flows.__file__).parents[2]), str(Path(__file__).parent)])
     command = [sys.executable, "-c", KILL, str(tmp_path / "model"), paths, str(seed), str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert len(report["found"]) == count
