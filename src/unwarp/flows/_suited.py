@@ -56,8 +56,7 @@ def suited(rows: int, features: int) -> tuple[Candidate, ...]:
 def _mixture(rows: int, features: int) -> Candidate:
     size = 32 if rows < 5_000 else 64
     options = {"structure": "autoregressive", "tails": "heavy", "layers": 2, "hidden": (size, size), "base": "mixture"}
-    options["floor"] = _FLOOR
-    options["components"] = max(2, min(64, _CELLS // features**2))
+    options |= {"components": max(2, min(64, _CELLS // features**2)), "floor": _FLOOR}
     return Candidate("nsf", options, {"lr": 5e-4, "max_steps": 500 if rows < 2_000 else 1_000}, share=0.2)
 
 
