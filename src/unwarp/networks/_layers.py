@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 __all__ = ["Dense", "squash"]
 
-_REACH = 10.0
+_REACH = 3.0
 
 
 def squash(x: Tensor) -> Tensor:
-    r"""$x / \sqrt{1 + (x/10)^2}$: nearly the identity for standardised data, never beyond 10.
+    r"""$x / \sqrt{1 + (x/3)^2}$: nearly the identity near 0, one to one, never beyond 3.
 
     A conditioner that sees a raw 1e3 pushes the other coordinates into degenerate bins; one that sees
-    at most 10 does not.
+    at most 3 does not.
     """
     return x * (1 + (x / _REACH).square()).rsqrt()
 

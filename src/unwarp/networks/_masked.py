@@ -27,7 +27,7 @@ class MaskedMLP(nn.Module):
     Hidden units are sorted by degree (how many inputs they see), so that `begin`, `emit` and `advance` compute every
     unit once while inputs arrive one by one: an autoregressive inverse costs about one pass, not one a feature.
 
-    Use it as the conditioner of `transforms.Autoregressive`. Inputs are squashed to [-10, 10]; the last layer is
+    Use it as the conditioner of `transforms.Autoregressive`. Inputs are squashed to [-3, 3]; the last layer is
     zero at the start.
 
     Args:

@@ -17,7 +17,7 @@ __all__ = ["MLP"]
 class MLP(nn.Module):
     """Fully connected network of `(x, context)`, zero at the start.
 
-    Use it as the conditioner of a coupling. Inputs are squashed to [-10, 10]; the last layer starts at zero.
+    Use it as the conditioner of a coupling. Inputs are squashed to [-3, 3]; the last layer starts at zero.
 
     Args:
         features: length of x; 0 makes the output depend on the context alone.
