@@ -52,7 +52,7 @@ def stumble(flow, x, context=None, weight=None):
     return value * torch.where((x[:, 0] > 14).any() & torch.tensor(flow.training), torch.nan, 1.0)
 
 
-def run(path: Path | None, objective=likelihood, max_steps: int = 160):
+def run(path: Path | None, objective=likelihood, max_steps: int = 160, progress=None):
     torch.set_num_threads(1)
     flow = model()
     history = fit(
@@ -66,12 +66,15 @@ def run(path: Path | None, objective=likelihood, max_steps: int = 160):
         checkpoint=path,
         checkpoint_seconds=1e-9,
         baselines=(),
+        progress=progress,
     )
     return flow, history
 
 
 def killable(path: Path, objective, done: Path) -> None:
-    flow, history = run(path, objective)
+    flow, history = run(
+        path, objective, progress=lambda _: time.sleep(0.05)
+    )  # longer than a kill waits, on any machine
     safetensors.torch.save_file({name: t.contiguous() for name, t in flow.state_dict().items()}, done)
     done.with_suffix(".json").write_text(json.dumps(history.to_json()))
 
