@@ -72,9 +72,8 @@ def run(path: Path | None, objective=likelihood, max_steps: int = 160, progress=
 
 
 def killable(path: Path, objective, done: Path) -> None:
-    flow, history = run(
-        path, objective, progress=lambda _: time.sleep(0.05)
-    )  # longer than a kill waits, on any machine
+    """Run to the end, pausing at each event, so that a kill comes before the end on any machine."""
+    flow, history = run(path, objective, progress=lambda _: time.sleep(0.05))
     safetensors.torch.save_file({name: t.contiguous() for name, t in flow.state_dict().items()}, done)
     done.with_suffix(".json").write_text(json.dumps(history.to_json()))
 
