@@ -168,7 +168,7 @@ def nsf(
     layers: Layers = 5,
     bins: Bins = 8,
     bound: Bound = 5.0,
-    floor: Floor = 1e-2,
+    floor: Floor = 3e-2,
     hidden: Hidden = (128, 128),
     structure: Literal["coupling", "autoregressive"] = "coupling",
     support: Supports = "real",
@@ -188,7 +188,7 @@ def nsf(
         layers: number of layers.
         bins: bins of each spline.
         bound: half-width of the splines' box, in standard deviations of the data.
-        floor: least slope, and least share of a bin. 0.01 keeps round trips exact in float32; a smaller one resolves
+        floor: least slope, and least share of a bin. 0.03 keeps round trips exact in float32; a smaller one resolves
             sharper edges, and asks for float64 where points must come back.
         hidden: sizes of the conditioners' hidden layers.
         structure: "coupling" samples in one pass; "autoregressive" usually fits better.
