@@ -78,7 +78,7 @@ def test_committed_results_are_whole(path: Path) -> None:
         ("numerics", ["--libraries", "unwarp"], "unwarp nsf coupling"),
         ("speed", ["--libraries", "unwarp"], "maf, 4"),
         ("peers", ["--contestants", "mixture", "unwarp"], "demo"),
-        ("levers", [], "normal base"),
+        ("levers", [], "mixture base"),
     ],
 )
 def test_script_runs_quickly_and_resumes(script: str, options: list[str], row: str, tmp_path: Path) -> None:
