@@ -39,7 +39,7 @@ def shown() -> set[type]:
 
 @pytest.mark.parametrize("thing", CLASSES)
 def test_class_is_in_the_zoo(thing: type) -> None:
-    assert thing in shown(), f"add a row for {thing.__name__} to tests/zoo.py"
+    assert thing in shown(), f"add a row for {thing.__name__} to tests/zoo/"
 
 
 @cache

@@ -19,15 +19,21 @@ from unwarp.doctor._subject import perturbed, subject_of
 from unwarp.univariates import RationalQuadratic
 
 
-@pytest.mark.parametrize(
-    ("row", "law"), [pytest.param(row, law, id=f"{law.__name__}[{row}]") for row, law in laws.pairs()]
-)
+def _marks(row: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if row in zoo.SLOW else []
+
+
+PAIRS = [pytest.param(row, law, id=f"{law.__name__}[{row}]", marks=_marks(row)) for row, law in laws.pairs()]
+ROWS = [pytest.param(row, id=row, marks=_marks(row)) for row in zoo.ZOO]
+
+
+@pytest.mark.parametrize(("row", "law"), PAIRS)
 def test_law(row: str, law: laws.Law) -> None:
     figure = law(laws.subject(row))
     assert figure.verdict != "fail", f"{law.__doc__} {figure}"
 
 
-@pytest.mark.parametrize("row", zoo.ZOO)
+@pytest.mark.parametrize("row", ROWS)
 def test_gradcheck(row: str) -> None:
     """Torch's own check of first and second derivatives, for the inputs; the parameters have theirs in the laws."""
     for call in laws.subject(row).calls():

@@ -8,6 +8,8 @@ from unwarp.functional._mixture import (
     gaussian_mixture_log_prob,
     gaussian_mixture_to_normal,
 )
+from unwarp.functional._noise import noise_normal, noise_sign, noise_uniform
+from unwarp.functional._roots import solve_increasing
 from unwarp.functional._spline import rational_quadratic, rational_quadratic_inverse
 from unwarp.functional._support import exp, log, logit, rescale, sigmoid, softplus, softplus_inverse
 from unwarp.functional._tails import lighten, lighten_inverse
@@ -25,6 +27,9 @@ __all__ = [
     "lighten_inverse",
     "log",
     "logit",
+    "noise_normal",
+    "noise_sign",
+    "noise_uniform",
     "rational_quadratic",
     "rational_quadratic_inverse",
     "rescale",
@@ -32,4 +37,5 @@ __all__ = [
     "soft_clip",
     "softplus",
     "softplus_inverse",
+    "solve_increasing",
 ]

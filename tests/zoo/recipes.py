@@ -1,0 +1,34 @@
+"""Flows made by recipes."""
+
+from collections.abc import Callable
+
+from unwarp import flows
+from unwarp.distributions import Flow
+
+__all__ = ["ROWS"]
+
+ROWS: dict[str, Callable[[], Flow]] = {
+    "nice": lambda: flows.nice(2, layers=2, hidden=(8,)),
+    "nice(1 feature)": lambda: flows.nice(1, layers=2, hidden=(8,)),
+    "realnvp": lambda: flows.realnvp(2, layers=2, hidden=(8,)),
+    "realnvp(context)": lambda: flows.realnvp(2, layers=2, hidden=(8,), context=2),
+    "maf": lambda: flows.maf(2, layers=2, hidden=(8,)),
+    "maf(student)": lambda: flows.maf(2, layers=2, hidden=(8,), base="student"),
+    "iaf(context)": lambda: flows.iaf(2, layers=2, hidden=(8,), context=2),
+    "nsf": lambda: flows.nsf(2, layers=2, bins=4, hidden=(8,)),
+    "nsf(1 feature)": lambda: flows.nsf(1, layers=1, bins=4, hidden=(8,)),
+    "nsf(1 feature, context)": lambda: flows.nsf(1, layers=1, bins=4, hidden=(8,), context=1),
+    "nsf(autoregressive)": lambda: flows.nsf(2, layers=2, bins=4, hidden=(8,), structure="autoregressive"),
+    "nsf(everything)": lambda: flows.nsf(
+        2,
+        layers=2,
+        bins=4,
+        hidden=(8,),
+        support=["positive", ("interval", -1.0, 2.0)],
+        tails="heavy",
+        marginals=4,
+        mixing="whiten",
+        base="mixture",
+        components=2,
+    ),
+}
