@@ -14,13 +14,14 @@ import laws
 import zoo
 from unwarp import distributions, flows, networks, transforms, univariates
 from unwarp.transforms import Autoregressive, Coupling, Elementwise
+from unwarp.univariates import Univariate
 
 ROOT = Path(__file__).parent.parent
 CLASSES = [
     pytest.param(thing, id=f"{package.__name__.split('.')[-1]}.{name}")
     for package in (distributions, networks, transforms, univariates)
     for name, thing in inspect.getmembers(package, inspect.isclass)
-    if name in package.__all__ and not inspect.isabstract(thing)
+    if name in package.__all__ and issubclass(thing, (nn.Module, Univariate)) and not inspect.isabstract(thing)
 ]
 
 

@@ -13,7 +13,7 @@ from unwarp._space import POSITIVE, REAL, UNIT, Interval, Space
 from unwarp.distributions import Distribution, Flow, trace
 from unwarp.errors import UnwarpError
 from unwarp.estimators import FlowDensity
-from unwarp.flows import flow, load, save
+from unwarp.flows import citation, flow, load, save
 from unwarp.training import fit, steps
 from unwarp.transforms import Transform
 
@@ -28,6 +28,7 @@ __all__ = [
     "Space",
     "Transform",
     "UnwarpError",
+    "citation",
     "distributions",
     "fit",
     "flow",

@@ -1,6 +1,7 @@
 """Recipes for flows, and their model files."""
 
 from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config, save, to_bytes
+from unwarp.flows._citation import citation
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._suited import Candidate, suited
 from unwarp.flows._tabular import iaf, maf, nice, nsf, realnvp
@@ -8,6 +9,7 @@ from unwarp.flows._tabular import iaf, maf, nice, nsf, realnvp
 __all__ = [
     "Candidate",
     "build",
+    "citation",
     "flow",
     "from_bytes",
     "iaf",

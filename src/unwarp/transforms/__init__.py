@@ -6,6 +6,7 @@ from unwarp.transforms._compose import Compose, Inverse
 from unwarp.transforms._coupling import Coupling
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
 from unwarp.transforms._linear import LU, Permute
+from unwarp.transforms._noise import Noise
 from unwarp.transforms._normalize import ActNorm, Standardize, Whiten
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Coupling",
     "Elementwise",
     "Inverse",
+    "Noise",
     "Permute",
     "Standardize",
     "Transform",

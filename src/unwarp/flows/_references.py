@@ -1,0 +1,59 @@
+"""The papers: what each recipe, transform, scalar map and distribution comes from."""
+
+from __future__ import annotations
+
+__all__ = ["PAPERS", "SOURCES"]
+
+# key -> authors, title, year, where ("arXiv:..." or the journal)
+PAPERS: dict[str, tuple[str, str, int, str]] = {
+    "dinh2015nice": (
+        "Dinh, Laurent and Krueger, David and Bengio, Yoshua",
+        "NICE: Non-linear Independent Components Estimation",
+        2015,
+        "arXiv:1410.8516",
+    ),
+    "dinh2017realnvp": (
+        "Dinh, Laurent and Sohl-Dickstein, Jascha and Bengio, Samy",
+        "Density estimation using Real NVP",
+        2017,
+        "arXiv:1605.08803",
+    ),
+    "durkan2019neural": (
+        "Durkan, Conor and Bekasov, Artur and Murray, Iain and Papamakarios, George",
+        "Neural Spline Flows",
+        2019,
+        "arXiv:1906.04032",
+    ),
+    "kingma2016iaf": (
+        "Kingma, Diederik P. and Salimans, Tim and Jozefowicz, Rafal and Chen, Xi and Sutskever, Ilya and Welling, Max",
+        "Improving Variational Inference with Inverse Autoregressive Flow",
+        2016,
+        "arXiv:1606.04934",
+    ),
+    "kingma2018glow": (
+        "Kingma, Diederik P. and Dhariwal, Prafulla",
+        "Glow: Generative Flow with Invertible 1x1 Convolutions",
+        2018,
+        "arXiv:1807.03039",
+    ),
+    "papamakarios2017maf": (
+        "Papamakarios, George and Pavlakou, Theo and Murray, Iain",
+        "Masked Autoregressive Flow for Density Estimation",
+        2017,
+        "arXiv:1705.07057",
+    ),
+}
+
+# recipe or class -> keys of PAPERS
+SOURCES: dict[str, tuple[str, ...]] = {
+    "ActNorm": ("kingma2018glow",),
+    "Autoregressive": ("papamakarios2017maf",),
+    "Coupling": ("dinh2015nice",),
+    "LU": ("kingma2018glow",),
+    "RationalQuadratic": ("durkan2019neural",),
+    "iaf": ("kingma2016iaf",),
+    "maf": ("papamakarios2017maf",),
+    "nice": ("dinh2015nice",),
+    "nsf": ("durkan2019neural",),
+    "realnvp": ("dinh2017realnvp",),
+}
