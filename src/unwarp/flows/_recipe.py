@@ -6,9 +6,10 @@ import difflib
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any, Literal, ParamSpec, get_type_hints
+from typing import Annotated, Any, Literal, ParamSpec, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
 from unwarp.distributions import Flow
 from unwarp.errors import RecipeError
@@ -36,13 +37,13 @@ _OPTIONS: dict[str, type[BaseModel]] = {}
 def recipe(function: Callable[P, Flow]) -> Callable[P, Flow]:
     """Register a function as a recipe: its annotations bound its options, and its flows remember them in `spec`."""
     name = function.__name__
-    hints = get_type_hints(function, include_extras=True)
+    hints = _options(function)
+    signature = _signature(function, hints)
     fields: dict[str, Any] = {
         p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default)
-        for p in inspect.signature(function).parameters.values()
+        for p in signature.parameters.values()
     }
     model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
-    signature = inspect.signature(function)
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> Flow:
@@ -56,9 +57,32 @@ def recipe(function: Callable[P, Flow]) -> Callable[P, Flow]:
         made.spec = {"recipe": name, "features": spec.pop("features"), "options": spec}
         return made
 
+    checked.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
     _RECIPES[name] = checked
     _OPTIONS[name] = model
     return checked
+
+
+def _options(function: Callable[..., Flow]) -> dict[str, Any]:
+    """Each option's annotation; those of `**rest: Unpack[SomeTypedDict]` are options too."""
+    found: dict[str, Any] = {}
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        packed = get_origin(hint) is Unpack
+        found |= get_type_hints(get_args(hint)[0], include_extras=True) if packed else {name: hint}
+    return found
+
+
+def _signature(function: Callable[..., Flow], hints: dict[str, Any]) -> inspect.Signature:
+    """The signature with what `**rest` stands for written out."""
+    signature = inspect.signature(function)
+    named = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    known = {p.name for p in named} | {"return"}
+    rest = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=FieldInfo.from_annotation(hint).default)
+        for name, hint in hints.items()
+        if name not in known
+    ]
+    return signature.replace(parameters=[*named, *rest])
 
 
 def names() -> list[str]:

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Unpack
 
-from unwarp._space import POSITIVE, REAL, Interval, Space, Support
-from unwarp.distributions import Distribution, Flow, GaussianMixture, Normal, StudentT
-from unwarp.errors import RecipeError
-from unwarp.flows._recipe import (
-    Bins,
-    Bound,
-    Components,
-    Context,
-    Features,
-    Floor,
-    Hidden,
-    Layers,
-    Marginals,
-    OneSupport,
-    Supports,
-    recipe,
-)
+from unwarp.distributions import Flow
+from unwarp.flows._ends import Ends, vectors
+from unwarp.flows._recipe import Bins, Bound, Context, Features, Floor, Hidden, Layers, recipe
 from unwarp.networks import MLP, MaskedMLP
-from unwarp.transforms import (
-    ActNorm,
-    Autoregressive,
-    Compose,
-    Coupling,
-    Elementwise,
-    Inverse,
-    Standardize,
-    Transform,
-    Unconstrain,
-    Whiten,
-)
-from unwarp.univariates import Affine, HeavyTail, RationalQuadratic, Shift, Univariate
+from unwarp.transforms import ActNorm, Autoregressive, Coupling, Inverse, Transform
+from unwarp.univariates import Affine, RationalQuadratic, Shift, Univariate
 
 __all__ = ["iaf", "maf", "nice", "nsf", "realnvp"]
-
-Base = Literal["normal", "student", "mixture"]
-Tails = Literal["light", "heavy"]
-Mixing = Literal["none", "whiten"]
 
 
 @recipe
@@ -51,12 +22,7 @@ def nice(
     context: Context = 0,
     layers: Layers = 6,
     hidden: Hidden = (128, 128),
-    support: Supports = "real",
-    tails: Tails = "light",
-    marginals: Marginals = 0,
-    mixing: Mixing = "none",
-    base: Base = "normal",
-    components: Components = 8,
+    **ends: Unpack[Ends],
 ) -> Flow:
     """NICE: couplings that shift, and one learned scale for each feature.
 
@@ -67,18 +33,12 @@ def nice(
         context: length of the context; 0 for none.
         layers: number of couplings.
         hidden: sizes of the conditioners' hidden layers.
-        support: where features live: "real", "positive" or ("interval", low, high), one for all or one each.
-        tails: "heavy" adds a learned heavy-tail map next to the data, which `adapt` sets.
-        marginals: bins of a learned spline for each feature next to the data, which `adapt` starts; 0 for none.
-        mixing: "whiten" adds a fixed triangular map after the first layer, which `adapt` sets so that its output is
-            uncorrelated: edges and gaps along the axes are the first layer's, narrow ridges across them the others'.
-        base: "normal", "student" or "mixture", the latent's distribution.
-        components: largest number of the mixture's components.
+        ends: what is before and after the layers, see `Ends`.
 
     Source: Dinh, Krueger and Bengio, 2015, arXiv:1410.8516.
     """
     parts = [*_couplings(features, Shift(), layers, hidden, context), ActNorm(features)]
-    return _vectors(features, parts, support, tails, marginals, mixing, base, components)
+    return vectors(features, parts, ends)
 
 
 @recipe
@@ -88,12 +48,7 @@ def realnvp(
     context: Context = 0,
     layers: Layers = 6,
     hidden: Hidden = (128, 128),
-    support: Supports = "real",
-    tails: Tails = "light",
-    marginals: Marginals = 0,
-    mixing: Mixing = "none",
-    base: Base = "normal",
-    components: Components = 8,
+    **ends: Unpack[Ends],
 ) -> Flow:
     """RealNVP: couplings that scale and shift.
 
@@ -104,7 +59,7 @@ def realnvp(
     Source: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803.
     """
     parts = _couplings(features, Affine(), layers, hidden, context)
-    return _vectors(features, parts, support, tails, marginals, mixing, base, components)
+    return vectors(features, parts, ends)
 
 
 @recipe
@@ -114,12 +69,7 @@ def maf(
     context: Context = 0,
     layers: Layers = 5,
     hidden: Hidden = (128, 128),
-    support: Supports = "real",
-    tails: Tails = "light",
-    marginals: Marginals = 0,
-    mixing: Mixing = "none",
-    base: Base = "normal",
-    components: Components = 8,
+    **ends: Unpack[Ends],
 ) -> Flow:
     """Masked autoregressive flow: each feature scaled and shifted as all before it say; orders alternate.
 
@@ -130,7 +80,7 @@ def maf(
     Source: Papamakarios, Pavlakou and Murray, 2017, arXiv:1705.07057.
     """
     parts = _autoregressive(features, Affine(), layers, hidden, context)
-    return _vectors(features, parts, support, tails, marginals, mixing, base, components)
+    return vectors(features, parts, ends)
 
 
 @recipe
@@ -140,12 +90,7 @@ def iaf(
     context: Context = 0,
     layers: Layers = 5,
     hidden: Hidden = (128, 128),
-    support: Supports = "real",
-    tails: Tails = "light",
-    marginals: Marginals = 0,
-    mixing: Mixing = "none",
-    base: Base = "normal",
-    components: Components = 8,
+    **ends: Unpack[Ends],
 ) -> Flow:
     """Inverse autoregressive flow: `maf` with its directions exchanged.
 
@@ -157,7 +102,7 @@ def iaf(
     Source: Kingma et al., 2016, arXiv:1606.04934.
     """
     parts = [Inverse(part) for part in _autoregressive(features, Affine(), layers, hidden, context)]
-    return _vectors(features, parts, support, tails, marginals, mixing, base, components)
+    return vectors(features, parts, ends)
 
 
 @recipe
@@ -171,12 +116,7 @@ def nsf(
     floor: Floor = 3e-2,
     hidden: Hidden = (128, 128),
     structure: Literal["coupling", "autoregressive"] = "coupling",
-    support: Supports = "real",
-    tails: Tails = "light",
-    marginals: Marginals = 0,
-    mixing: Mixing = "none",
-    base: Base = "normal",
-    components: Components = 8,
+    **ends: Unpack[Ends],
 ) -> Flow:
     """Neural spline flow: couplings or autoregressive layers of rational-quadratic splines.
 
@@ -192,18 +132,13 @@ def nsf(
             sharper edges, and asks for float64 where points must come back.
         hidden: sizes of the conditioners' hidden layers.
         structure: "coupling" samples in one pass; "autoregressive" usually fits better.
-        support: as for `nice`, like the rest.
-        tails: as for `nice`.
-        marginals: as for `nice`.
-        mixing: as for `nice`.
-        base: as for `nice`.
-        components: as for `nice`.
+        ends: as for `nice`.
 
     Source: Durkan, Bekasov, Murray and Papamakarios, 2019, arXiv:1906.04032.
     """
     make = _couplings if structure == "coupling" else _autoregressive
     parts = make(features, RationalQuadratic(bins, bound, min(floor, 0.5 / bins), floor), layers, hidden, context)
-    return _vectors(features, parts, support, tails, marginals, mixing, base, components)
+    return vectors(features, parts, ends)
 
 
 def _couplings(
@@ -230,46 +165,3 @@ def _autoregressive(
         order = range(features) if layer % 2 == 0 else range(features - 1, -1, -1)
         parts.append(Autoregressive(features, univariate, net, order=order, context=context))
     return parts
-
-
-def _vectors(
-    features: int,
-    parts: Sequence[Transform],
-    support: OneSupport | list[OneSupport],
-    tails: Tails,
-    marginals: int,
-    mixing: Mixing,
-    base: Base,
-    components: int,
-) -> Flow:
-    """What all recipes for vectors share: supports, scales and tails before the layers, the base after them."""
-    space = Space((features,), _supports(features, support))
-    front: list[Transform] = [] if space.support == REAL else [Unconstrain(space)]
-    front.append(Standardize(features))
-    if tails == "heavy":
-        front.append(Elementwise(features, HeavyTail()))
-    if marginals:
-        front.append(Elementwise(features, RationalQuadratic(max(2, marginals))))
-    bases: dict[Base, Callable[[], Distribution]] = {
-        "normal": lambda: Normal(features),
-        "student": lambda: StudentT(features),
-        "mixture": lambda: GaussianMixture(features, components),
-    }
-    middle = [Whiten(features)] if mixing == "whiten" else []
-    return Flow(Compose([*front, *parts[:1], *middle, *parts[1:]]), bases[base]())
-
-
-def _supports(features: int, support: OneSupport | list[OneSupport]) -> Support | tuple[Support, ...]:
-    if not isinstance(support, list):
-        return _one(support)
-    if len(support) != features:
-        raise RecipeError(
-            f"support: expected one for each of {features} features; got {len(support)}. Give one, or {features}."
-        )
-    return tuple(_one(entry) for entry in support)
-
-
-def _one(support: OneSupport) -> Support:
-    if isinstance(support, tuple):
-        return Interval(support[1], support[2])
-    return POSITIVE if support == "positive" else REAL
