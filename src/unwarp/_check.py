@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unwarp.errors import ConfigError, ContextError, ShapeError
 
-__all__ = ["at_least", "broadcast_event", "positive", "sizes"]
+__all__ = ["at_least", "broadcast_event", "event", "positive", "sizes"]
 
 
 def at_least(where: str, name: str, value: int, low: int) -> int:
@@ -33,6 +33,13 @@ def sizes(where: str, name: str, value: Sequence[int]) -> tuple[int, ...]:
             f"{where}: expected {name} to be a sequence of sizes; got {value!r}. Write {name}=(128, 128)."
         )
     return tuple(at_least(where, f"{name}[{i}]", size, 1) for i, size in enumerate(value))
+
+
+def event(where: str, features: int | Sequence[int]) -> tuple[int, ...]:
+    """The event shape that `features` stands for: a length, or a shape such as (channels, height, width)."""
+    if isinstance(features, int):
+        return (at_least(where, "features", features, 1),)
+    return sizes(where, "features", features) or (at_least(where, "features", 0, 1),)
 
 
 def broadcast_event(

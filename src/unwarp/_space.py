@@ -148,6 +148,11 @@ class Space:
         return (self.support,) * (self.shape[-1] if self.shape else 1)
 
     @property
+    def entries(self) -> int:
+        """How many numbers an event has."""
+        return math.prod(self.shape)
+
+    @property
     def center(self) -> Tensor:
         """An event well inside, `(*shape)`."""
         if not self.shape:

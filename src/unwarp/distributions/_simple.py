@@ -22,12 +22,12 @@ class Normal(Distribution):
     Use it as the base unless the data say otherwise.
 
     Args:
-        features: number of features D.
+        features: number of features D, or the event's shape, such as (channels, height, width), of D entries.
 
-    Shapes: x `(*batch, D)` -> `(*batch)`, nats.
+    Shapes: x `(*batch, *event)` -> `(*batch)`, nats.
 
     Raises:
-        ConfigError: if `features < 1`.
+        ConfigError: if a size is below 1.
 
     Example:
         >>> bool(torch.isclose(Normal(1).log_prob(torch.zeros(1)), torch.tensor(-0.9189385)))
@@ -36,13 +36,13 @@ class Normal(Distribution):
 
     anchor: Tensor
 
-    def __init__(self, features: int) -> None:
-        super().__init__(Space((_check.at_least("Normal", "features", features, 1),)))
+    def __init__(self, features: int | Sequence[int]) -> None:
+        super().__init__(Space(_check.event("Normal", features)))
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # tells dtype and device
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = _check.broadcast_event("Normal.log_prob", x, self.space.shape, context, self.context_shape)
-        return -0.5 * (x.square().sum(-1) + x.shape[-1] * math.log(2 * math.pi))
+        return -0.5 * (_sum(x.square(), self.space) + self.space.entries * math.log(2 * math.pi))
 
     def sample_and_log_prob(
         self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
@@ -51,7 +51,7 @@ class Normal(Distribution):
         return x, self.log_prob(x)
 
     def extra_repr(self) -> str:
-        return f"{self.space.shape[0]}"
+        return f"{_size(self.space)}"
 
 
 class StudentT(Distribution):
@@ -60,13 +60,13 @@ class StudentT(Distribution):
     Use it as the base where tails are heavy and alike in every direction; else prefer heavy tails at the data's side.
 
     Args:
-        features: number of features D.
+        features: number of features D, or the event's shape, such as (channels, height, width), of D entries.
         freedom: degrees of freedom at the start.
 
-    Shapes: x `(*batch, D)` -> `(*batch)`, nats.
+    Shapes: x `(*batch, *event)` -> `(*batch)`, nats.
 
     Raises:
-        ConfigError: if `features < 1` or `freedom` is not above 1/2.
+        ConfigError: if a size is below 1 or `freedom` is not above 1/2.
 
     Example:
         >>> cauchy = StudentT(1, freedom=1.0)
@@ -74,21 +74,21 @@ class StudentT(Distribution):
         True
     """
 
-    def __init__(self, features: int, *, freedom: float = 5.0) -> None:
-        super().__init__(Space((_check.at_least("StudentT", "features", features, 1),)))
+    def __init__(self, features: int | Sequence[int], *, freedom: float = 5.0) -> None:
+        super().__init__(Space(_check.event("StudentT", features)))
         above = _check.positive("StudentT", "freedom - 1/2", freedom - 0.5)
-        self.raw_freedom = nn.Parameter(torch.full((features,), above + math.log(-math.expm1(-above))))
+        self.raw_freedom = nn.Parameter(torch.full(self.space.shape, above + math.log(-math.expm1(-above))))
 
     @property
     def freedom(self) -> Tensor:
-        """Degrees of freedom of each feature, `(D,)`."""
+        """Degrees of freedom of each feature, `(*event)`."""
         return 0.5 + F.softplus(self.raw_freedom)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = _check.broadcast_event("StudentT.log_prob", x, self.space.shape, context, self.context_shape)
         nu = self.freedom
         constant = torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - 0.5 * (nu * math.pi).log()
-        return (constant - (nu + 1) / 2 * _log1p_square(x, nu)).sum(-1)
+        return _sum(constant - (nu + 1) / 2 * _log1p_square(x, nu), self.space)
 
     def sample_and_log_prob(
         self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
@@ -102,7 +102,7 @@ class StudentT(Distribution):
         return x, self.log_prob(x)
 
     def extra_repr(self) -> str:
-        return f"{self.space.shape[0]}"
+        return f"{_size(self.space)}"
 
 
 class Uniform(Distribution):
@@ -111,14 +111,14 @@ class Uniform(Distribution):
     Use it as the base of flows that end in the unit cube, such as those built from distribution functions.
 
     Args:
-        features: number of features D.
+        features: number of features D, or the event's shape, such as (channels, height, width), of D entries.
         low: lower end $a$ of every feature.
         high: upper end $b$.
 
-    Shapes: x `(*batch, D)` -> `(*batch)`, nats.
+    Shapes: x `(*batch, *event)` -> `(*batch)`, nats.
 
     Raises:
-        ConfigError: if `features < 1` or not `low < high`.
+        ConfigError: if a size is below 1 or not `low < high`.
 
     Example:
         >>> Uniform(2).log_prob(torch.tensor([[0.5, 0.5], [0.5, 2.0]])).tolist()
@@ -127,16 +127,16 @@ class Uniform(Distribution):
 
     anchor: Tensor
 
-    def __init__(self, features: int, *, low: float = 0.0, high: float = 1.0) -> None:
-        super().__init__(Space((_check.at_least("Uniform", "features", features, 1),), Interval(low, high)))
+    def __init__(self, features: int | Sequence[int], *, low: float = 0.0, high: float = 1.0) -> None:
+        super().__init__(Space(_check.event("Uniform", features), Interval(low, high)))
         self.low = low
         self.high = high
         self.register_buffer("anchor", torch.zeros(()), persistent=False)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = _check.broadcast_event("Uniform.log_prob", x, self.space.shape, context, self.context_shape)
-        outside = ((x < self.low) | (x > self.high)).any(-1)
-        flat = x.sum(-1) * 0 - x.shape[-1] * math.log(self.high - self.low)
+        outside = ((x < self.low) | (x > self.high)).flatten(x.dim() - len(self.space.shape)).any(-1)
+        flat = _sum(x, self.space) * 0 - self.space.entries * math.log(self.high - self.low)
         return torch.where(outside, -torch.inf, flat)
 
     def sample_and_log_prob(
@@ -148,7 +148,16 @@ class Uniform(Distribution):
         return x, self.log_prob(x)
 
     def extra_repr(self) -> str:
-        return f"{self.space.shape[0]}, low={self.low}, high={self.high}"
+        return f"{_size(self.space)}, low={self.low}, high={self.high}"
+
+
+def _sum(x: Tensor, space: Space) -> Tensor:
+    """The sum over each event's entries, `(*batch)`."""
+    return x.sum(tuple(range(-len(space.shape), 0)))
+
+
+def _size(space: Space) -> int | tuple[int, ...]:
+    return space.shape[0] if len(space.shape) == 1 else space.shape
 
 
 def _randn(shape: Sequence[int], like: Tensor, generator: Generator | None) -> Tensor:
