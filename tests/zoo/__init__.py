@@ -5,12 +5,12 @@ from collections.abc import Callable
 from unwarp.distributions import Distribution
 from unwarp.transforms import Transform
 from unwarp.univariates import Univariate
-from zoo import distributions, linear, recipes, structures, univariates
+from zoo import distributions, images, linear, recipes, structures, univariates
 
 __all__ = ["DISTRIBUTIONS", "SLOW", "UNIVARIATES", "ZOO"]
 
 UNIVARIATES: dict[str, Callable[[], Univariate]] = univariates.ROWS
-TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS
+TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | images.ROWS
 DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {**distributions.ROWS, **recipes.ROWS}
 
 ZOO: dict[str, Callable[[], Univariate | Transform | Distribution]] = {**UNIVARIATES, **TRANSFORMS, **DISTRIBUTIONS}

@@ -48,9 +48,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
 SOURCES: dict[str, tuple[str, ...]] = {
     "ActNorm": ("kingma2018glow",),
     "Autoregressive": ("papamakarios2017maf",),
+    "Checkerboard": ("dinh2017realnvp",),
     "Coupling": ("dinh2015nice",),
     "LU": ("kingma2018glow",),
+    "Pixelwise": ("kingma2018glow",),
     "RationalQuadratic": ("durkan2019neural",),
+    "Squeeze": ("dinh2017realnvp",),
     "iaf": ("kingma2016iaf",),
     "maf": ("papamakarios2017maf",),
     "nice": ("dinh2015nice",),

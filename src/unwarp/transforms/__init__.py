@@ -5,6 +5,7 @@ from unwarp.transforms._base import Transform
 from unwarp.transforms._compose import Compose, Inverse
 from unwarp.transforms._coupling import Coupling
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
+from unwarp.transforms._image import Checkerboard, Pixelwise, Reshape, Squeeze
 from unwarp.transforms._linear import LU, Permute
 from unwarp.transforms._noise import Noise
 from unwarp.transforms._normalize import ActNorm, Standardize, Whiten
@@ -13,12 +14,16 @@ __all__ = [
     "LU",
     "ActNorm",
     "Autoregressive",
+    "Checkerboard",
     "Compose",
     "Coupling",
     "Elementwise",
     "Inverse",
     "Noise",
     "Permute",
+    "Pixelwise",
+    "Reshape",
+    "Squeeze",
     "Standardize",
     "Transform",
     "Unconstrain",

@@ -1,0 +1,60 @@
+"""Images: what the laws don't see of maps on images and of flows for them."""
+
+import re
+
+import pytest
+import torch
+
+from unwarp._space import POSITIVE, REAL, Space
+from unwarp.errors import ConfigError, SpaceError
+from unwarp.transforms import LU, ActNorm, Checkerboard, Pixelwise, Reshape, Squeeze, Unconstrain
+
+ERRORS = [
+    (lambda: Pixelwise(LU(2), 0, 2), ConfigError, "height"),
+    (lambda: Pixelwise(Pixelwise(LU(2), 2, 2), 2, 2), SpaceError, "map of vectors"),
+    (lambda: Pixelwise(Unconstrain(Space((2,), (POSITIVE, REAL))), 2, 2), SpaceError, "share one support"),
+    (lambda: Squeeze(1, 3, 2), ConfigError, "multiples of 2; got 3 x 2"),
+    (lambda: Checkerboard(1, 2, 3), ConfigError, "even width; got 3"),
+    (lambda: Reshape((2, 2), (5,)), ConfigError, "as many entries; got (2, 2) and (5,)"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "says"), ERRORS, ids=lambda value: value if isinstance(value, str) else "")
+def test_errors_say_what_was_expected_and_what_to_do(call, kind, says) -> None:
+    with pytest.raises(kind, match=re.escape(says)) as caught:
+        call()
+    assert "expected" in str(caught.value)
+    assert str(caught.value).endswith((".", "?"))
+
+
+def test_pixelwise_is_a_convolution_of_one_pixel() -> None:
+    layer = Pixelwise(LU(3), 4, 5)
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    x = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(1))
+    matrix = layer.transform.encode(torch.eye(3)) - layer.transform.encode(torch.zeros(1, 3))
+    bias = layer.transform.encode(torch.zeros(3))
+    by_torch = torch.nn.functional.conv2d(x, matrix.mT.reshape(3, 3, 1, 1), bias)
+    assert torch.allclose(layer.encode(x), by_torch, atol=1e-6)
+
+
+def test_pixelwise_adapts_to_pixels_as_rows() -> None:
+    layer = Pixelwise(ActNorm(2), 3, 3)
+    x = torch.randn(50, 2, 3, 3, generator=torch.Generator().manual_seed(0)) * 5 + 3
+    layer.adapt(x, None, torch.rand(50, generator=torch.Generator().manual_seed(1)) + 0.5)
+    layer.adapt(x)
+    z = layer.encode(x)
+    assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(z.std((0, 2, 3), correction=0), torch.ones(2), atol=1e-5)
+
+
+def test_squeeze_puts_blocks_into_channels() -> None:
+    x = torch.arange(2 * 4 * 6.0).reshape(2, 4, 6)
+    assert torch.equal(Squeeze(2, 4, 6).encode(x), torch.nn.functional.pixel_unshuffle(x, 2))
+
+
+def test_checkerboard_parts_the_colours() -> None:
+    x = torch.arange(4).unsqueeze(-1).add(torch.arange(6)).remainder(2).expand(3, 4, 6).float()
+    white, black = Checkerboard(3, 4, 6).encode(x).chunk(2)
+    assert not white.any() and black.all()
