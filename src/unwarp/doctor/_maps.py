@@ -134,6 +134,8 @@ def identity_at_start(subject: Subject) -> Figure:
     f = start.map
     if f.domain != f.codomain:
         return Figure.skip("it starts and ends in different spaces")
+    if not any(p.requires_grad for p in f.parameters()) and type(f).adapt is Transform.adapt:
+        return Figure.skip("it has nothing to train")
     with torch.no_grad():
         call = start.calls()[0]
         z, ladj = call()

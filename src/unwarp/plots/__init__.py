@@ -10,6 +10,7 @@ matplotlib comes with ``pip install "unwarp[plot]"``.
 from unwarp.plots._axes import DATA, GRID, INK, MUTED, SAMPLES
 from unwarp.plots._fits import calibration, deviations, latent, training
 from unwarp.plots._tables import beside, density, marginals, pairs
+from unwarp.plots._warps import animate, lines, stretch, warp
 
 __all__ = [
     "DATA",
@@ -17,12 +18,16 @@ __all__ = [
     "INK",
     "MUTED",
     "SAMPLES",
+    "animate",
     "beside",
     "calibration",
     "density",
     "deviations",
     "latent",
+    "lines",
     "marginals",
     "pairs",
+    "stretch",
     "training",
+    "warp",
 ]

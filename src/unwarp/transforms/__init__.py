@@ -5,6 +5,7 @@ from unwarp.transforms._base import Transform
 from unwarp.transforms._compose import Compose, Inverse
 from unwarp.transforms._coupling import Coupling
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
+from unwarp.transforms._given import Function, Linear
 from unwarp.transforms._image import Checkerboard, Pixelwise, Reshape, Squeeze
 from unwarp.transforms._linear import LU, Permute
 from unwarp.transforms._noise import Noise
@@ -18,7 +19,9 @@ __all__ = [
     "Compose",
     "Coupling",
     "Elementwise",
+    "Function",
     "Inverse",
+    "Linear",
     "Noise",
     "Permute",
     "Pixelwise",
