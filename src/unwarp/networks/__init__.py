@@ -1,6 +1,7 @@
 """Networks that hand a transform its parameters."""
 
+from unwarp.networks._conv import ConvNet
 from unwarp.networks._masked import MaskedMLP
 from unwarp.networks._mlp import MLP
 
-__all__ = ["MLP", "MaskedMLP"]
+__all__ = ["MLP", "ConvNet", "MaskedMLP"]
