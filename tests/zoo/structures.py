@@ -1,9 +1,10 @@
 """Structures that take a scalar map and a network, and chains."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from unwarp._space import POSITIVE, REAL, Interval, Space
-from unwarp.networks import MLP, MaskedMLP
+from unwarp.networks import MLP, CausalTransformer, MaskedMLP, Transformer
 from unwarp.transforms import (
     LU,
     Autoregressive,
@@ -11,6 +12,7 @@ from unwarp.transforms import (
     Coupling,
     Elementwise,
     Inverse,
+    Patches,
     Permute,
     Transform,
     Unconstrain,
@@ -35,6 +37,21 @@ def autoregressive(
     return Autoregressive(features, univariate, net, order=order, context=context)
 
 
+def tokens(
+    shape: tuple[int, int], univariate: Univariate, context: int = 0, inverse: Literal["cached", "jacobi"] = "cached"
+) -> Autoregressive:
+    net = CausalTransformer(shape, univariate.n_params, width=4, depth=1, heads=2, context=context)
+    order = range(shape[0] - 1, -1, -1)
+    return Autoregressive(shape, univariate, net, order=order, context=context, inverse=inverse)
+
+
+def tokens_in_halves(kept: tuple[int, int], moved: tuple[int, int], context: int = 0) -> Coupling:
+    """A coupling over tokens laid out as a vector, whose first tokens stay."""
+    net = Transformer(kept, (moved[0], 2 * moved[1]), width=4, depth=1, heads=2, context=context)
+    features, first = kept[0] * kept[1] + moved[0] * moved[1], kept[0] * kept[1]
+    return Coupling(features, Affine(), net, mask=[i < first for i in range(features)], context=context)
+
+
 ROWS: dict[str, Callable[[], Transform]] = {
     "Coupling(Affine)": lambda: coupling(3, Affine()),
     "Coupling(Shift)": lambda: coupling(2, Shift()),
@@ -47,6 +64,13 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "Autoregressive(RationalQuadratic, context)": lambda: autoregressive(2, SPLINE, context=2),
     "Autoregressive(Affine, order)": lambda: autoregressive(4, Affine(), order=[2, 0, 3, 1]),
     "Autoregressive(RationalQuadratic, 1 feature)": lambda: autoregressive(1, SPLINE),
+    "Autoregressive(Affine, tokens)": lambda: tokens((3, 2), Affine()),
+    "Autoregressive(RationalQuadratic, tokens, context)": lambda: tokens((2, 1), SPLINE, context=2),
+    "Autoregressive(Affine, 1 token)": lambda: tokens((1, 2), Affine()),
+    "Autoregressive(Affine, tokens, jacobi)": lambda: tokens((3, 2), Affine(), context=1, inverse="jacobi"),
+    "Coupling(Affine, tokens)": lambda: tokens_in_halves((1, 2), (2, 2)),
+    "Coupling(Affine, tokens, context)": lambda: tokens_in_halves((0, 1), (2, 1), context=2),
+    "Patches": lambda: Patches((2, 2, 4), 2),
     "Elementwise(RationalQuadratic)": lambda: Elementwise(2, SPLINE),
     "Elementwise(HeavyTail)": lambda: Elementwise(2, HeavyTail()),
     "Elementwise(Exp)": lambda: Elementwise(2, Exp()),

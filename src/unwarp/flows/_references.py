@@ -18,6 +18,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2017,
         "arXiv:1605.08803",
     ),
+    "dosovitskiy2021image": (
+        "Dosovitskiy, Alexey and Beyer, Lucas and Kolesnikov, Alexander and Weissenborn, Dirk and others",
+        "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
+        2021,
+        "arXiv:2010.11929",
+    ),
     "durkan2019neural": (
         "Durkan, Conor and Bekasov, Artur and Murray, Iain and Papamakarios, George",
         "Neural Spline Flows",
@@ -51,6 +57,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Checkerboard": ("dinh2017realnvp",),
     "Coupling": ("dinh2015nice",),
     "LU": ("kingma2018glow",),
+    "Patches": ("dosovitskiy2021image",),
     "Pixelwise": ("kingma2018glow",),
     "RationalQuadratic": ("durkan2019neural",),
     "Squeeze": ("dinh2017realnvp",),

@@ -1,6 +1,6 @@
 """Invertible maps on whole events."""
 
-from unwarp.transforms._autoregressive import Autoregressive
+from unwarp.transforms._autoregressive import Autoregressive, Solution
 from unwarp.transforms._base import Transform
 from unwarp.transforms._compose import Compose, Inverse
 from unwarp.transforms._coupling import Coupling
@@ -10,6 +10,7 @@ from unwarp.transforms._image import Checkerboard, Pixelwise, Reshape, Squeeze
 from unwarp.transforms._linear import LU, Permute
 from unwarp.transforms._noise import Noise
 from unwarp.transforms._normalize import ActNorm, Standardize, Whiten
+from unwarp.transforms._tokens import Patches
 
 __all__ = [
     "LU",
@@ -23,9 +24,11 @@ __all__ = [
     "Inverse",
     "Linear",
     "Noise",
+    "Patches",
     "Permute",
     "Pixelwise",
     "Reshape",
+    "Solution",
     "Squeeze",
     "Standardize",
     "Transform",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,14 @@ from unwarp.errors import ConfigError, ShapeError, SpaceError
 from unwarp.transforms._base import Transform
 from unwarp.univariates import Univariate
 
-__all__ = ["Autoregressive", "CausalNet"]
+__all__ = ["Autoregressive", "CausalNet", "Solution"]
 
 
 class CausalNet(Protocol):
-    """A network whose output i sees the inputs before i only, all at once or one by one (see `networks.MaskedMLP`)."""
+    """A network whose output i sees the inputs before i only, all at once or one by one.
+
+    See `networks.MaskedMLP` for features and `networks.CausalTransformer` for tokens.
+    """
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
     def begin(self, x: Tensor, context: Tensor | None = None) -> Any: ...
@@ -26,29 +30,52 @@ class CausalNet(Protocol):
     def advance(self, state: Any, x: Tensor, i: int) -> Any: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What `Autoregressive.solve` found.
+
+    Attributes:
+        x: the points, `(*batch, *event)`.
+        residual: how far their images are from z, the largest $|f(x) - z| / (1 + |z|)$ of the event, `(*batch)`.
+        sweeps: passes of the network that it took.
+    """
+
+    x: Tensor
+    residual: Tensor
+    sweeps: int
+
+
 class Autoregressive(Transform):
     r"""$z_i = f(x_i; \theta_i)$ with $\theta_i = \text{net}_i(x_{<i}, \text{context})$; $\text{ladj} = \sum_i \log f'$.
 
-    Use it for density estimation: every feature depends on all before it. `forward` is one pass of the network;
-    `inverse` takes the features one by one, computes every hidden unit once, and so costs about one pass plus D small
-    steps.
+    Use it for density estimation: every feature depends on all before it. `forward` is one pass of the network. There
+    are two inverses, equal up to rounding. "cached" takes the features one by one, computes every hidden unit once, and
+    so costs about one pass in D small steps. "jacobi" starts from x = z and corrects all features at once,
+    $x \leftarrow f^{-1}(z; \text{net}(x))$: after k sweeps the first k features are exact, so D sweeps always do. Few
+    of them are needed where features depend little on each other; `decode`, and so a flow's `sample`, stops as soon as
+    f(x) is z up to rounding (see `solve`), `inverse` never does before the end. On a GPU a few wide sweeps are faster
+    than many small steps.
 
     Args:
-        features: number of features D.
+        features: number of features D, or (tokens, channels): then each token's channels depend on the tokens before.
         univariate: the scalar map from the reals to the reals.
-        net: causal network with `univariate.n_params` outputs for each feature, such as `networks.MaskedMLP`.
-        order: which feature comes first, second, ...; a permutation of 0 to D - 1.
+        net: causal network with `univariate.n_params` outputs for each feature, such as `networks.MaskedMLP`; for
+            tokens such as `networks.CausalTransformer`.
+        order: which feature or token comes first, second, ...; a permutation of 0 to D - 1.
         context: length of the context; 0 for none.
+        inverse: "cached" or "jacobi".
 
-    Shapes: x, z `(*batch, D)`; context `(*batch, context)`; ladj `(*batch)`, nats.
+    Shapes: x, z `(*batch, D)` or `(*batch, tokens, channels)`; context `(*batch, context)`; ladj `(*batch)`, nats.
 
     Raises:
-        ConfigError: when `order` is not a permutation.
+        ConfigError: when `order` is not a permutation, or `inverse` is another word.
         ShapeError: when the network's output does not fit.
         SpaceError: when the scalar map leaves its support.
 
     Source: Papamakarios, Pavlakou and Murray, *Masked Autoregressive Flow for Density Estimation*, 2017,
-    arXiv:1705.07057.
+    arXiv:1705.07057; for tokens Zhai et al., *Normalizing Flows are Capable Generative Models*, 2024, arXiv:2412.06329;
+    for Jacobi sweeps Song, Meng, Liao and Ermon, *Accelerating Feedforward Computation via Parallel Nonlinear Equation
+    Solving*, 2021, arXiv:2002.03629, algorithm 1. Differs: the sweeps stop at a residual of the map itself.
 
     Example:
         >>> layer = Autoregressive(3, Affine(), MaskedMLP(3, 2))
@@ -62,62 +89,120 @@ class Autoregressive(Transform):
 
     def __init__(
         self,
-        features: int,
+        features: int | Sequence[int],
         univariate: Univariate,
         net: nn.Module,
         *,
         order: Sequence[int] | None = None,
         context: int = 0,
+        inverse: Literal["cached", "jacobi"] = "cached",
     ) -> None:
-        _check.at_least("Autoregressive", "features", features, 1)
-        order = list(range(features)) if order is None else list(order)
-        if sorted(order) != list(range(features)):
+        shape = _check.event("Autoregressive", features)
+        order = list(range(shape[0])) if order is None else list(order)
+        if sorted(order) != list(range(shape[0])):
             raise ConfigError(
-                f"Autoregressive: expected order to be a permutation of 0 to {features - 1}; got {order}. "
+                f"Autoregressive: expected order to be a permutation of 0 to {shape[0] - 1}; got {order}. "
                 "List every feature once."
             )
+        if inverse not in ("cached", "jacobi"):
+            raise ConfigError(f'Autoregressive: expected inverse "cached" or "jacobi"; got {inverse!r}. Change it.')
         if univariate.domain != univariate.codomain:
             raise SpaceError(
                 "Autoregressive: expected a scalar map within one support; "
                 f"got {univariate.domain} -> {univariate.codomain}. "
                 "Use Unconstrain before it."
             )
-        super().__init__(Space((features,), univariate.domain), context=context)
+        super().__init__(Space(shape, univariate.domain), context=context)
         self.univariate = univariate
         self.net = net
-        self._in_order = order == list(range(features))
+        self._solver = inverse
+        self._axis = -len(shape)
+        self._in_order = order == list(range(shape[0]))
         index = torch.tensor(order)
         self.register_buffer("order", index, persistent=False)
         self.register_buffer("back", index.argsort(), persistent=False)
-        with torch.no_grad():
-            got = tuple(self._causal(torch.zeros(1, features), torch.zeros(1, context) if context else None).shape[1:])
-        if got != (features, univariate.n_params):
-            raise ShapeError(
-                f"Autoregressive: expected net to give {(features, univariate.n_params)} numbers a row; got {got}. "
-                f"Build it as MaskedMLP({features}, {univariate.n_params})."
-            )
+        self._hold_net_to(shape, context)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = x if self._in_order else x.index_select(-1, self.order)
+        x = self._ordered(x)
         z, ladj = self.univariate.forward(x, self._causal(x, context))
-        return z if self._in_order else z.index_select(-1, self.back), ladj.sum(-1)
+        return self._restored(z), ladj.flatten(self._axis).sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z = z if self._in_order else z.index_select(-1, self.order)
+        z = self._ordered(z)
+        x, ladj = self._by_steps(z, context) if self._solver == "cached" else self._by_sweeps(z, context)
+        return self._restored(x), ladj
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        if self._solver == "cached" or torch.compiler.is_compiling():
+            return self.inverse(z, context)[0]
+        return self.solve(z, context).x
+
+    def solve(self, z: Tensor, context: Tensor | None = None, *, tolerance: float | None = None) -> Solution:
+        """`x` by Jacobi sweeps that stop once every residual is at most `tolerance`, and how well x solves f(x) = z.
+
+        Use it where the inverse should be quick on a GPU, or should come with a proof. The stop depends on data, so it
+        can be neither compiled nor mapped by vmap; `inverse` can. After as many sweeps as there are features or tokens
+        x is exact whatever the tolerance. Gradients flow through the sweeps that were made.
+
+        Args:
+            z: latents, `(*batch, *event)`.
+            context: `(*batch, context)`.
+            tolerance: largest residual; by default 64 units in the last place.
+        """
+        z = self._ordered(z)
+        allowed = 64 * torch.finfo(z.dtype).eps if tolerance is None else tolerance
+        x, sweeps = z, 0
+        while True:
+            params = self._causal(x, context)
+            missed = (self.univariate.forward(x, params)[0] - z).abs() / (1 + z.abs())
+            residual = missed.detach().flatten(self._axis).amax(-1)
+            sweeps += 1
+            if sweeps > self.domain.shape[0] or bool((residual <= allowed).all()):
+                return Solution(self._restored(x), residual, sweeps)
+            x = self.univariate.inverse(z, params)[0]
+
+    def _by_steps(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One feature or token after another, from what the network remembers of those before."""
         state = self._causal.begin(z, context)
         points: list[Tensor] = []
         total = z.new_zeros(())
-        for i, z_i in enumerate(z.unbind(-1)):
+        for i, z_i in enumerate(z.unbind(self._axis)):
             x_i, ladj = self.univariate.inverse(z_i, self._causal.emit(state, i))
             state = self._causal.advance(state, x_i, i)
             points.append(x_i)
-            total = total + ladj
-        x = torch.stack(torch.broadcast_tensors(*points), -1)
-        return x if self._in_order else x.index_select(-1, self.back), total
+            total = total + (ladj if self._axis == -1 else ladj.flatten(self._axis + 1).sum(-1))
+        return torch.stack(torch.broadcast_tensors(*points), self._axis), total
+
+    def _by_sweeps(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """All at once, as often as it takes in the worst case."""
+        x = ladj = z
+        for _ in range(self.domain.shape[0]):
+            x, ladj = self.univariate.inverse(z, self._causal(x, context))
+        return x, ladj.flatten(self._axis).sum(-1)
+
+    def _ordered(self, x: Tensor) -> Tensor:
+        return x if self._in_order else x.index_select(self._axis, self.order)
+
+    def _restored(self, x: Tensor) -> Tensor:
+        return x if self._in_order else x.index_select(self._axis, self.back)
 
     @property
     def _causal(self) -> CausalNet:
         return cast("CausalNet", self.net)
 
+    def _hold_net_to(self, shape: tuple[int, ...], context: int) -> None:
+        """Try the network on a batch of no rows, which costs nothing."""
+        with torch.no_grad():
+            got = self._causal(torch.zeros(0, *shape), torch.zeros(0, context) if context else None).shape[1:]
+        if tuple(got) != (*shape, self.univariate.n_params):
+            size = shape[0] if len(shape) == 1 else shape
+            raise ShapeError(
+                f"Autoregressive: expected net to give {(*shape, self.univariate.n_params)} numbers a row; "
+                f"got {tuple(got)}. Build it as {'CausalTransformer' if len(shape) > 1 else 'MaskedMLP'}"
+                f"({size}, {self.univariate.n_params})."
+            )
+
     def extra_repr(self) -> str:
-        return f"{self.domain.shape[0]}, {self.univariate}"
+        shape = self.domain.shape
+        return f"{shape[0] if len(shape) == 1 else shape}, {self.univariate}"
