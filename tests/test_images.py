@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from unwarp._space import POSITIVE, REAL, Space
-from unwarp.errors import ConfigError, SpaceError
-from unwarp.transforms import LU, ActNorm, Checkerboard, Pixelwise, Reshape, Squeeze, Unconstrain
+from unwarp.errors import ConfigError, ShapeError, SpaceError
+from unwarp.networks import MLP, ConvNet
+from unwarp.transforms import LU, ActNorm, Checkerboard, Coupling, Pixelwise, Reshape, Squeeze, Unconstrain
+from unwarp.univariates import Affine
 
 ERRORS = [
     (lambda: Pixelwise(LU(2), 0, 2), ConfigError, "height"),
@@ -15,6 +17,10 @@ ERRORS = [
     (lambda: Pixelwise(Unconstrain(Space((2,), (POSITIVE, REAL))), 2, 2), SpaceError, "share one support"),
     (lambda: Squeeze(1, 3, 2), ConfigError, "multiples of 2; got 3 x 2"),
     (lambda: Checkerboard(1, 2, 3), ConfigError, "even width; got 3"),
+    (lambda: Coupling((2, 4, 4), Affine(), ConvNet(1, 3)), ShapeError, "1 x 2 = 2 numbers for each entry of (4, 4)"),
+    (lambda: Coupling((2, 4, 4), Affine(), ConvNet(1, 2), mask=[True] * 4), ConfigError, "mask of 2 booleans"),
+    (lambda: ConvNet(1, 2, kernel=4), ConfigError, "odd kernel; got 4"),
+    (lambda: ConvNet(1, 2, context=(2, 2)), ConfigError, "a vector or (channels, height, width); got (2, 2)"),
     (lambda: Reshape((2, 2), (5,)), ConfigError, "as many entries; got (2, 2) and (5,)"),
 ]
 
@@ -58,3 +64,39 @@ def test_checkerboard_parts_the_colours() -> None:
     x = torch.arange(4).unsqueeze(-1).add(torch.arange(6)).remainder(2).expand(3, 4, 6).float()
     white, black = Checkerboard(3, 4, 6).encode(x).chunk(2)
     assert not white.any() and black.all()
+
+
+def test_coupling_keeps_the_channels_of_its_mask() -> None:
+    layer = Coupling((3, 4, 4), Affine(), ConvNet(2, 2, hidden=(4,)), mask=[True, False, True])
+    with torch.no_grad():
+        layer.net.out.bias.fill_(1.0)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+    x = torch.ones(5, 3, 4, 4)
+    moved = (layer.encode(x) != x).flatten(2).all(-1)
+    assert moved.tolist() == [[False, True, False]] * 5
+
+
+def test_convnet_sees_an_image_as_context() -> None:
+    """A pixel's output depends on the block of the context's pixels that lies under it, and on no distant one."""
+    net = ConvNet(1, 1, hidden=(4,), kernel=1, context=(2, 4, 6), block=(2, 3))
+    with torch.no_grad():
+        net.out.weight.fill_(1.0)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    context = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    net(torch.zeros(1, 2, 2), context)[0, 1, 0].backward()
+    assert context.grad is not None
+    felt = context.grad.abs().sum(0) > 0
+    assert felt[2:, :3].any() and not felt[:2].any() and not felt[:, 3:].any()
+
+
+def test_vectors_and_images_of_one_pixel_agree() -> None:
+    net = MLP(2, 2 * Affine().n_params, hidden=(8,))
+
+    class OnePixel(torch.nn.Module):
+        def forward(self, kept: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+            return net(kept.flatten(-3), context).unsqueeze(-1).unsqueeze(-1)
+
+    with torch.no_grad():
+        net.out.weight.normal_(generator=torch.Generator().manual_seed(0))
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    image = Coupling((4, 1, 1), Affine(), OnePixel())(x.reshape(5, 4, 1, 1))
+    vector = Coupling(4, Affine(), net)(x)
+    assert torch.equal(image[0].flatten(1), vector[0]) and torch.allclose(image[1], vector[1])

@@ -1,7 +1,9 @@
 """Networks that hand a transform its parameters."""
 
+from unwarp.networks._conv import ConvNet
 from unwarp.networks._masked import MaskedMLP
 from unwarp.networks._mlp import MLP
 from unwarp.networks._transformer import CausalTransformer, Transformer
 
+__all__ = ["MLP", "ConvNet", "MaskedMLP"]
 __all__ = ["MLP", "CausalTransformer", "MaskedMLP", "Transformer"]

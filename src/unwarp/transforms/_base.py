@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -36,11 +37,18 @@ class Transform(nn.Module, ABC):
     context_shape: tuple[int, ...] | None
     kind: Kind
 
-    def __init__(self, domain: Space, codomain: Space | None = None, *, context: int = 0, kind: Kind = "exact") -> None:
+    def __init__(
+        self,
+        domain: Space,
+        codomain: Space | None = None,
+        *,
+        context: int | Sequence[int] = 0,
+        kind: Kind = "exact",
+    ) -> None:
         super().__init__()
         self.domain = domain
         self.codomain = domain if codomain is None else codomain
-        self.context_shape = (context,) if context else None
+        self.context_shape = ((context,) if isinstance(context, int) else tuple(context)) if context else None
         self.kind = kind
 
     @abstractmethod

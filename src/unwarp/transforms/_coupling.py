@@ -19,26 +19,30 @@ __all__ = ["Coupling"]
 class Coupling(Transform):
     r"""$z_a = x_a$ and $z_b = f(x_b; \theta)$ with $\theta = \text{net}(x_a, \text{context})$.
 
-    The log-determinant is $\text{ladj} = \sum_b \log f'(x_b; \theta)$.
+    The log-determinant is $\text{ladj} = \sum_b \log f'(x_b; \theta)$. Of a vector some features are kept, of an image
+    (or any event of more axes) some channels, its first axis.
 
     Use it where density and sampling should both cost one pass of the network. Exchange the parts between layers.
+    Images of few channels want a `Squeeze` before, or a `Checkerboard` around it.
 
     Args:
-        features: number of features D; with one feature nothing is kept, and the map depends on the context alone.
-        univariate: the scalar map from the reals to the reals.
-        net: network from the kept features (and the context) to `univariate.n_params` numbers for each moved one,
-            called as `net(kept, context)`.
-        mask: which features are kept, D booleans; by default the first half.
-        context: length of the context; 0 for none.
+        features: number of features D, or the event's shape, channels first: (channels, height, width). With one
+            feature nothing is kept, and the map depends on the context alone.
+        univariate: the scalar map, within one support.
+        net: network from the kept part (and the context) to `univariate.n_params` numbers for each moved one,
+            called as `net(kept, context)`; of an image, as many channels for each moved channel.
+        mask: which features (channels) are kept, D booleans; by default the first half.
+        context: length of the context, or its event shape; 0 for none.
 
-    Shapes: x, z `(*batch, D)`; context `(*batch, context)`; ladj `(*batch)`, nats.
+    Shapes: x, z `(*batch, D)` or `(*batch, *features)`; context `(*batch, context)`; ladj `(*batch)`, nats.
 
     Raises:
         ConfigError: when the mask has another length or keeps everything.
-        ShapeError: when the network's output has another length than the moved features need.
-        SpaceError: when the scalar map leaves the real line.
+        ShapeError: when the network's output has another shape than the moved part needs.
+        SpaceError: when the scalar map leaves its support.
 
-    Source: Dinh, Krueger and Bengio, *NICE*, 2015, arXiv:1410.8516, section 3.2.
+    Source: Dinh, Krueger and Bengio, *NICE*, 2015, arXiv:1410.8516, section 3.2; images: Dinh, Sohl-Dickstein and
+    Bengio, *Density estimation using Real NVP*, 2017, arXiv:1605.08803, section 3.4.
 
     Example:
         >>> layer = Coupling(2, Affine(), MLP(1, 2))
@@ -53,18 +57,18 @@ class Coupling(Transform):
 
     def __init__(
         self,
-        features: int,
+        features: int | Sequence[int],
         univariate: Univariate,
         net: nn.Module,
         *,
         mask: Sequence[bool] | None = None,
-        context: int = 0,
+        context: int | Sequence[int] = 0,
     ) -> None:
-        _check.at_least("Coupling", "features", features, 1)
-        keep = [i < features // 2 for i in range(features)] if mask is None else [bool(m) for m in mask]
-        if len(keep) != features or all(keep):
+        shape = _check.event("Coupling", features)
+        keep = [i < shape[0] // 2 for i in range(shape[0])] if mask is None else [bool(m) for m in mask]
+        if len(keep) != shape[0] or all(keep):
             raise ConfigError(
-                f"Coupling: expected a mask of {features} booleans, at least one False; got {keep}. "
+                f"Coupling: expected a mask of {shape[0]} booleans, at least one False; got {keep}. "
                 "Mark the kept features True."
             )
         if univariate.domain != univariate.codomain:
@@ -73,40 +77,48 @@ class Coupling(Transform):
                 f"got {univariate.domain} -> {univariate.codomain}. "
                 "Use Unconstrain before the couplings."
             )
-        super().__init__(Space((features,), univariate.domain), context=context)
+        super().__init__(Space(shape, univariate.domain), context=context)
         self.univariate = univariate
         self.net = net
-        kept, moved = [i for i in range(features) if keep[i]], [i for i in range(features) if not keep[i]]
-        order = sorted(range(features), key=(kept + moved).__getitem__)
+        kept, moved = [i for i in range(len(keep)) if keep[i]], [i for i in range(len(keep)) if not keep[i]]
+        order = sorted(range(len(keep)), key=(kept + moved).__getitem__)
         for name, index in (("kept", kept), ("moved", moved), ("order", order)):
             self.register_buffer(name, torch.tensor(index, dtype=torch.long), persistent=False)
-        self._hold_net_to(len(kept), len(moved), context)
+        self._axis = -len(shape)
+        self._hold_net_to(len(kept), len(moved))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kept, moved = x.index_select(-1, self.kept), x.index_select(-1, self.moved)
+        kept, moved = x.index_select(self._axis, self.kept), x.index_select(self._axis, self.moved)
         moved, ladj = self.univariate.forward(moved, self._params(kept, context))
-        return self._join(kept, moved), ladj.sum(-1)
+        return self._join(kept, moved), ladj.flatten(self._axis).sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kept, moved = z.index_select(-1, self.kept), z.index_select(-1, self.moved)
+        kept, moved = z.index_select(self._axis, self.kept), z.index_select(self._axis, self.moved)
         moved, ladj = self.univariate.inverse(moved, self._params(kept, context))
-        return self._join(kept, moved), ladj.sum(-1)
+        return self._join(kept, moved), ladj.flatten(self._axis).sum(-1)
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
-        return self.net(kept, context).unflatten(-1, (self.moved.shape[0], self.univariate.n_params))
+        """What the network says of each moved number, along a last axis."""
+        split = self.net(kept, context).unflatten(self._axis, (self.moved.shape[0], self.univariate.n_params))
+        return split.movedim(self._axis, -1)
 
     def _join(self, kept: Tensor, moved: Tensor) -> Tensor:
-        return torch.cat([kept.expand(*moved.shape[:-1], -1), moved], -1).index_select(-1, self.order)
+        kept = kept.expand(*moved.shape[: self._axis], *kept.shape[self._axis :])
+        return torch.cat([kept, moved], self._axis).index_select(self._axis, self.order)
 
-    def _hold_net_to(self, kept: int, moved: int, context: int) -> None:
-        want = moved * self.univariate.n_params
+    def _hold_net_to(self, kept: int, moved: int) -> None:
+        rest, context = self.domain.shape[1:], self.context_shape
+        want = (moved * self.univariate.n_params, *rest)
         with torch.no_grad():
-            got = self.net(torch.zeros(1, kept), torch.zeros(1, context) if context else None).shape[-1]
-        if got != want:
+            found = self.net(torch.zeros(1, kept, *rest), None if context is None else torch.zeros(1, *context))
+        if tuple(found.shape[1:]) != want:
+            got = found.shape[-1] if len(want) == 1 else tuple(found.shape[1:])
             raise ShapeError(
-                f"Coupling: expected net to give {moved} x {self.univariate.n_params} = {want} numbers; got {got}. "
-                f"Build it with {kept} inputs and {want} outputs."
+                f"Coupling: expected net to give {moved} x {self.univariate.n_params} = {want[0]} numbers"
+                f"{f' for each entry of {rest}' if rest else ''}; got {got}. "
+                f"Build it with {kept} inputs and {want[0]} outputs."
             )
 
     def extra_repr(self) -> str:
-        return f"{self.domain.shape[0]}, {self.univariate}"
+        shape = self.domain.shape
+        return f"{shape[0] if len(shape) == 1 else shape}, {self.univariate}"

@@ -1,0 +1,117 @@
+"""Conditioners for images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unwarp import _check
+from unwarp.errors import ConfigError
+from unwarp.networks._layers import squash
+
+__all__ = ["ConvNet"]
+
+
+class ConvNet(nn.Module):
+    """Convolutional network of `(x, context)` that keeps height and width, zero at the start.
+
+    Layers between equal widths are residual, so that deep networks train. Inputs are squashed to [-3, 3]; the last
+    layer starts at zero.
+
+    Use it as the conditioner of a coupling on images.
+
+    Args:
+        channels: of x.
+        out: channels of the output.
+        hidden: channels of the hidden layers.
+        kernel: side of the convolutions, odd.
+        context: length of a context that every pixel sees, or the shape of one that is an image; 0 for none.
+        block: height and width of the context's pixels that belong to one pixel of x, where the context is an image.
+
+    Shapes: x `(*batch, channels, H, W)`, context `(*batch, context)` or `(*batch, *context)` ->
+    `(*batch, out, H, W)`; the batches broadcast.
+
+    Raises:
+        ConfigError: if a size is out of range, the kernel is even, or the context is neither a vector nor an image.
+
+    Example:
+        >>> ConvNet(2, 5, hidden=(16, 16))(torch.ones(3, 2, 4, 4)).abs().max().item()
+        0.0
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        *,
+        hidden: Sequence[int] = (64, 64),
+        kernel: int = 3,
+        context: int | Sequence[int] = 0,
+        block: Sequence[int] = (1, 1),
+    ) -> None:
+        super().__init__()
+        _check.at_least("ConvNet", "channels", channels, 1)
+        _check.at_least("ConvNet", "out", out, 1)
+        if _check.at_least("ConvNet", "kernel", kernel, 1) % 2 == 0:
+            raise ConfigError(f"ConvNet: expected an odd kernel; got {kernel}. Take {kernel + 1}.")
+        self._context, self._block = _check_context(context), _check.sizes("ConvNet", "block", block)
+        seen = 0
+        if self._context:
+            seen = self._context[0] * (self._block[0] * self._block[1] if len(self._context) == 3 else 1)
+        widths = (channels + seen, *_check.sizes("ConvNet", "hidden", hidden))
+        self.hidden = nn.ModuleList(_Convolution(a, b, kernel) for a, b in pairwise(widths))
+        self.out = _Convolution(widths[-1], out, kernel, zero=True)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        h = squash(x)
+        if context is not None and self._context:
+            planes = self._planes(squash(context), x)
+            batch = torch.broadcast_shapes(x.shape[:-3], planes.shape[:-3])
+            h = torch.cat([h.expand(*batch, *h.shape[-3:]), planes.expand(*batch, *planes.shape[-3:])], -3)
+        batch, h = h.shape[:-3], h.reshape(-1, *h.shape[-3:])
+        for i, layer in enumerate(self.hidden):
+            more = layer(h if i == 0 else h.relu())
+            h = h + more if i and more.shape[1] == h.shape[1] else more
+        out = self.out(h.relu() if len(self.hidden) else h)
+        return out.reshape(*batch, *out.shape[1:])
+
+    def _planes(self, context: Tensor, x: Tensor) -> Tensor:
+        """The context as channels of x's height and width."""
+        if len(self._context) == 1:
+            return context.unsqueeze(-1).unsqueeze(-1).expand(*context.shape, *x.shape[-2:])
+        rows, columns = self._block
+        blocks = context.unflatten(-1, (-1, columns)).unflatten(-3, (-1, rows))
+        return blocks.movedim((-3, -1), (-4, -3)).flatten(-5, -3)
+
+
+def _check_context(context: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(context, int):
+        return (context,) if _check.at_least("ConvNet", "context", context, 0) else ()
+    shape = _check.sizes("ConvNet", "context", context)
+    if len(shape) not in (0, 1, 3):
+        raise ConfigError(
+            f"ConvNet: expected a context that is a vector or (channels, height, width); got {shape}. Reshape it."
+        )
+    return shape
+
+
+class _Convolution(nn.Module):
+    """A convolution whose weights are of order 1, measured in units of their fan-in, as those of `Dense`."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, zero: bool = False) -> None:
+        super().__init__()
+        shape = (outputs, inputs, kernel, kernel)
+        self.scale = (inputs * kernel * kernel) ** -0.5
+        self.weight = nn.Parameter(torch.zeros(shape) if zero else torch.rand(shape) * 2 - 1)
+        self.bias = nn.Parameter(torch.zeros(outputs) if zero else (torch.rand(outputs) * 2 - 1) * self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.weight.shape[-1] // 2)
+
+    def extra_repr(self) -> str:
+        outputs, inputs, kernel, _ = self.weight.shape
+        return f"{inputs} -> {outputs}, {kernel} x {kernel}"
