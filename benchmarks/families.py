@@ -2,8 +2,8 @@
 
     UNWARP_DATA=... python benchmarks/families.py --budget 20
 
-A cell is one recipe on one problem: held-out nats, seconds, parameters, the largest round-trip error, and how many results
-were not finite over all seeds. `--picture PATH` draws samples of the shapes, one row a recipe.
+A cell is one recipe on one problem: held-out nats, seconds, parameters, the largest round-trip error, and how many
+results were not finite over all seeds. `--picture PATH` draws samples of the shapes, one row a recipe.
 """
 
 from __future__ import annotations
