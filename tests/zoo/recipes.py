@@ -31,4 +31,13 @@ ROWS: dict[str, Callable[[], Flow]] = {
         base="mixture",
         components=2,
     ),
+    "planar": lambda: flows.planar(2, layers=1),
+    "planar(1 feature, context, sampling)": lambda: flows.planar(
+        1, layers=1, hidden=(8,), context=2, explicit="sampling"
+    ),
+    "radial": lambda: flows.radial(2, layers=2),
+    "radial(1 feature, context)": lambda: flows.radial(1, layers=2, hidden=(8,), context=2),
+    "sylvester": lambda: flows.sylvester(2, layers=1),
+    "sylvester(context)": lambda: flows.sylvester(2, layers=1, hidden=(8,), context=2, basis="householder"),
+    "sylvester(1 feature, triangular)": lambda: flows.sylvester(1, layers=1, basis="triangular", explicit="sampling"),
 }

@@ -3,6 +3,7 @@
 from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config, save, to_bytes
 from unwarp.flows._citation import citation
 from unwarp.flows._recipe import build, flow, names
+from unwarp.flows._residual import planar, radial, sylvester
 from unwarp.flows._suited import Candidate, suited
 from unwarp.flows._tabular import iaf, maf, nice, nsf, realnvp
 
@@ -19,9 +20,12 @@ __all__ = [
     "names",
     "nice",
     "nsf",
+    "planar",
+    "radial",
     "read_config",
     "realnvp",
     "save",
     "suited",
+    "sylvester",
     "to_bytes",
 ]

@@ -6,6 +6,12 @@ __all__ = ["PAPERS", "SOURCES"]
 
 # key -> authors, title, year, where ("arXiv:..." or the journal)
 PAPERS: dict[str, tuple[str, str, int, str]] = {
+    "berg2018sylvester": (
+        "van den Berg, Rianne and Hasenclever, Leonard and Tomczak, Jakub M. and Welling, Max",
+        "Sylvester Normalizing Flows for Variational Inference",
+        2018,
+        "arXiv:1803.05649",
+    ),
     "dinh2015nice": (
         "Dinh, Laurent and Krueger, David and Bengio, Yoshua",
         "NICE: Non-linear Independent Components Estimation",
@@ -48,6 +54,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2017,
         "arXiv:1705.07057",
     ),
+    "rezende2015variational": (
+        "Rezende, Danilo Jimenez and Mohamed, Shakir",
+        "Variational Inference with Normalizing Flows",
+        2015,
+        "arXiv:1505.05770",
+    ),
 }
 
 # recipe or class -> keys of PAPERS
@@ -61,9 +73,16 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Pixelwise": ("kingma2018glow",),
     "RationalQuadratic": ("durkan2019neural",),
     "Squeeze": ("dinh2017realnvp",),
+    "Planar": ("rezende2015variational",),
+    "Radial": ("rezende2015variational",),
+    "RationalQuadratic": ("durkan2019neural",),
+    "Sylvester": ("berg2018sylvester",),
     "iaf": ("kingma2016iaf",),
     "maf": ("papamakarios2017maf",),
     "nice": ("dinh2015nice",),
     "nsf": ("durkan2019neural",),
+    "planar": ("rezende2015variational",),
+    "radial": ("rezende2015variational",),
     "realnvp": ("dinh2017realnvp",),
+    "sylvester": ("berg2018sylvester",),
 }

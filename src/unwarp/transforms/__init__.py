@@ -11,6 +11,8 @@ from unwarp.transforms._linear import LU, Permute
 from unwarp.transforms._noise import Noise
 from unwarp.transforms._normalize import ActNorm, Standardize, Whiten
 from unwarp.transforms._tokens import Patches
+from unwarp.transforms._rank_one import Planar, Radial
+from unwarp.transforms._sylvester import Sylvester
 
 __all__ = [
     "LU",
@@ -30,7 +32,10 @@ __all__ = [
     "Reshape",
     "Solution",
     "Squeeze",
+    "Planar",
+    "Radial",
     "Standardize",
+    "Sylvester",
     "Transform",
     "Unconstrain",
     "Whiten",

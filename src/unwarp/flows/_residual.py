@@ -1,0 +1,122 @@
+"""Recipes whose layers add something small to a point, or are the gradient of something convex."""
+
+from __future__ import annotations
+
+from typing import Literal, Unpack
+
+from torch import nn
+
+from unwarp.distributions import Flow
+from unwarp.flows._ends import Ends, vectors
+from unwarp.flows._recipe import Context, Features, Hidden, Layers, Rank, recipe
+from unwarp.networks import MLP
+from unwarp.transforms import ActNorm, Inverse, Permute, Planar, Radial, Sylvester, Transform
+
+__all__ = ["planar", "radial", "sylvester"]
+
+Explicit = Literal["density", "sampling"]
+
+
+@recipe
+def planar(
+    features: Features,
+    *,
+    context: Context = 0,
+    layers: Layers = 10,
+    hidden: Hidden = (64,),
+    explicit: Explicit = "density",
+    **ends: Unpack[Ends],
+) -> Flow:
+    """Planar flow: each layer squeezes or stretches space across one hyperplane.
+
+    Use it for variational posteriors of few parameters, and to see what a flow does.
+
+    Args:
+        features: number of features.
+        context: length of the context; 0 for none.
+        layers: number of planar maps.
+        hidden: sizes of the hidden layers of the networks that see the context.
+        explicit: which direction is a formula, "density" or "sampling"; the other solves a scalar equation a layer.
+        ends: what is before and after the layers, see `Ends`.
+
+    Source: Rezende and Mohamed, 2015, arXiv:1505.05770.
+    """
+    parts = [
+        Planar(features, net=_amortised(2 * features + 1, hidden, context), context=context) for _ in range(layers)
+    ]
+    return vectors(features, _directed(features, parts, explicit), ends)
+
+
+@recipe
+def radial(
+    features: Features,
+    *,
+    context: Context = 0,
+    layers: Layers = 10,
+    hidden: Hidden = (64,),
+    explicit: Explicit = "density",
+    **ends: Unpack[Ends],
+) -> Flow:
+    """Radial flow: each layer pulls points towards a centre or pushes them away.
+
+    Use it where posteriors are round and off-centre; both directions are formulas.
+
+    Args: as for `planar`.
+
+    Source: Rezende and Mohamed, 2015, arXiv:1505.05770.
+    """
+    parts = [Radial(features, net=_amortised(features + 2, hidden, context), context=context) for _ in range(layers)]
+    return vectors(features, _directed(features, parts, explicit), ends)
+
+
+@recipe
+def sylvester(
+    features: Features,
+    *,
+    context: Context = 0,
+    layers: Layers = 4,
+    rank: Rank = 16,
+    basis: Literal["orthogonal", "householder", "triangular"] = "orthogonal",
+    reflections: Layers = 4,
+    hidden: Hidden = (64,),
+    explicit: Explicit = "density",
+    **ends: Unpack[Ends],
+) -> Flow:
+    """Sylvester flow: each layer adds the output of a small network whose Jacobian stays triangular.
+
+    Use it for variational posteriors, where planar maps would have to be very many.
+
+    Args:
+        features: number of features.
+        context: length of the context; 0 for none.
+        layers: number of layers.
+        rank: hidden units of each layer, at most one a feature; "orthogonal" alone has a choice.
+        basis: how a layer's orthonormal directions are made: "orthogonal", "householder" or "triangular".
+        reflections: Householder reflections of a layer, for that basis.
+        hidden: sizes of the hidden layers of the networks that see the context.
+        explicit: which direction is a formula, "density" or "sampling"; the other solves `rank` scalar equations.
+        ends: as for `planar`.
+
+    Source: van den Berg, Hasenclever, Tomczak and Welling, 2018, arXiv:1803.05649.
+    """
+    rank = min(rank, features) if basis == "orthogonal" else features
+    n_params = Sylvester.n_params(features, rank=rank, basis=basis, reflections=reflections)
+    parts: list[Transform] = []
+    for layer in range(layers):
+        if layer and basis == "triangular":
+            parts.append(Permute(range(features - 1, -1, -1)))
+        net = _amortised(n_params, hidden, context)
+        parts.append(
+            Sylvester(features, rank=rank, basis=basis, reflections=reflections, net=net, context=context),
+        )
+    return vectors(features, _directed(features, parts, explicit), ends)
+
+
+def _amortised(n_params: int, hidden: Hidden, context: int) -> nn.Module | None:
+    """The network that gives a map its parameters; none without a context."""
+    return MLP(0, n_params, hidden=hidden, context=context) if context else None
+
+
+def _directed(features: int, parts: list[Transform], explicit: Explicit) -> list[Transform]:
+    """The parts, read backwards where sampling is to be the explicit direction, and a last scale for each feature."""
+    return [*(parts if explicit == "density" else map(Inverse, parts)), ActNorm(features)]

@@ -1,0 +1,26 @@
+"""Maps that add something small, or the gradient of something convex."""
+
+from collections.abc import Callable
+
+from unwarp.networks import MLP
+from unwarp.transforms import Planar, Radial, Sylvester, Transform
+
+__all__ = ["ROWS"]
+
+ROWS: dict[str, Callable[[], Transform]] = {
+    "Planar": lambda: Planar(2),
+    "Planar(1 feature)": lambda: Planar(1),
+    "Planar(context)": lambda: Planar(2, net=MLP(0, 5, hidden=(8,), context=2), context=2),
+    "Radial": lambda: Radial(2),
+    "Radial(1 feature)": lambda: Radial(1),
+    "Radial(context)": lambda: Radial(2, net=MLP(0, 4, hidden=(8,), context=2), context=2),
+    "Sylvester": lambda: Sylvester(3, rank=2),
+    "Sylvester(householder, context)": lambda: Sylvester(
+        2,
+        basis="householder",
+        reflections=2,
+        net=MLP(0, Sylvester.n_params(2, basis="householder", reflections=2), hidden=(8,), context=2),
+        context=2,
+    ),
+    "Sylvester(triangular)": lambda: Sylvester(2, basis="triangular"),
+}
