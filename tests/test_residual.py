@@ -63,7 +63,7 @@ def test_both_directions_serve_as_densities() -> None:
             x = torch.linspace(-60, 60, 60_001, dtype=torch.float64).unsqueeze(-1)
             with torch.no_grad():
                 mass = float(Flow(part, Normal(1).double()).log_prob(x).exp().sum()) * 120 / 60_000
-            assert abs(mass - 1) < 1e-4
+            assert abs(mass - 1) < 1e-3
 
 
 def test_planar_is_the_formula_of_the_paper() -> None:
@@ -74,7 +74,7 @@ def test_planar_is_the_formula_of_the_paper() -> None:
     t = math.tanh(2 * 0.2 + 0.4 + 0.3)
     z, ladj = f.forward(x)
     assert torch.allclose(z, torch.tensor([[0.2 + t, -0.4 + 0.5 * t]]))
-    assert float(ladj) == pytest.approx(math.log(1 + 1.5 * (1 - t * t)), abs=1e-6)
+    assert float(ladj.detach()) == pytest.approx(math.log(1 + 1.5 * (1 - t * t)), abs=1e-6)
 
 
 def test_sylvester_of_rank_one_is_planar() -> None:

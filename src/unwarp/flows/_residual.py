@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Unpack
 
 from torch import nn
@@ -117,6 +118,6 @@ def _amortised(n_params: int, hidden: Hidden, context: int) -> nn.Module | None:
     return MLP(0, n_params, hidden=hidden, context=context) if context else None
 
 
-def _directed(features: int, parts: list[Transform], explicit: Explicit) -> list[Transform]:
+def _directed(features: int, parts: Sequence[Transform], explicit: Explicit) -> list[Transform]:
     """The parts, read backwards where sampling is to be the explicit direction, and a last scale for each feature."""
     return [*(parts if explicit == "density" else map(Inverse, parts)), ActNorm(features)]

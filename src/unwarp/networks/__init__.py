@@ -7,3 +7,9 @@ from unwarp.networks._transformer import CausalTransformer, Transformer
 
 __all__ = ["MLP", "ConvNet", "MaskedMLP"]
 __all__ = ["MLP", "CausalTransformer", "MaskedMLP", "Transformer"]
+__all__ = [
+    "MLP",
+    "CausalTransformer",
+    "MaskedMLP",
+    "Transformer",
+]

@@ -10,9 +10,9 @@ from unwarp.transforms._image import Checkerboard, Pixelwise, Reshape, Squeeze
 from unwarp.transforms._linear import LU, Permute
 from unwarp.transforms._noise import Noise
 from unwarp.transforms._normalize import ActNorm, Standardize, Whiten
-from unwarp.transforms._tokens import Patches
 from unwarp.transforms._rank_one import Planar, Radial
 from unwarp.transforms._sylvester import Sylvester
+from unwarp.transforms._tokens import Patches
 
 __all__ = [
     "LU",
@@ -29,11 +29,11 @@ __all__ = [
     "Patches",
     "Permute",
     "Pixelwise",
+    "Planar",
+    "Radial",
     "Reshape",
     "Solution",
     "Squeeze",
-    "Planar",
-    "Radial",
     "Standardize",
     "Sylvester",
     "Transform",
