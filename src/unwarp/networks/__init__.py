@@ -5,15 +5,4 @@ from unwarp.networks._masked import MaskedMLP
 from unwarp.networks._mlp import MLP
 from unwarp.networks._transformer import CausalTransformer, Transformer
 
-__all__ = [
-    "MLP",
-    "ConvNet",
-    "MaskedMLP",
-]
-__all__ = ["MLP", "CausalTransformer", "MaskedMLP", "Transformer"]
-__all__ = [
-    "MLP",
-    "CausalTransformer",
-    "MaskedMLP",
-    "Transformer",
-]
+__all__ = ["MLP", "CausalTransformer", "ConvNet", "MaskedMLP", "Transformer"]
