@@ -14,12 +14,13 @@ SOURCE = Path(__file__).parent.parent / "src" / "unwarp"
 FILES = sorted(SOURCE.rglob("*.py"))
 NAMES = [str(path.relative_to(SOURCE)) for path in FILES]
 
-FOUNDATION = {"errors", "_check", "_space", "_files"}
+FOUNDATION = {"errors", "_check", "_space", "_manifold", "_files"}
 MATHEMATICS = FOUNDATION | {"functional"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "_space": {"errors"},
     "_check": {"errors", "_space"},
+    "_manifold": {"_check", "_space"},
     "_files": {"errors"},
     "kernels": {"errors"},
     "functional": FOUNDATION | {"kernels"},

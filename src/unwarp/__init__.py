@@ -9,7 +9,8 @@ A flow is a chain of invertible maps `z = f(x)` from data to a simple latent; it
 """
 
 from unwarp import distributions, flows, functional, networks, training, transforms, univariates
-from unwarp._space import POSITIVE, REAL, UNIT, Interval, Space
+from unwarp._manifold import CholeskyFactor, CorrelationFactor, Ordered, Simplex, Sphere
+from unwarp._space import CIRCLE, POSITIVE, REAL, UNIT, Interval, Space
 from unwarp.distributions import Distribution, Flow, trace
 from unwarp.errors import UnwarpError
 from unwarp.estimators import FlowDensity
@@ -18,14 +19,20 @@ from unwarp.training import fit, steps
 from unwarp.transforms import Transform
 
 __all__ = [
+    "CIRCLE",
     "POSITIVE",
     "REAL",
     "UNIT",
+    "CholeskyFactor",
+    "CorrelationFactor",
     "Distribution",
     "Flow",
     "FlowDensity",
     "Interval",
+    "Ordered",
+    "Simplex",
     "Space",
+    "Sphere",
     "Transform",
     "UnwarpError",
     "citation",

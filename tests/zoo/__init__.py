@@ -6,11 +6,13 @@ from unwarp.distributions import Distribution
 from unwarp.transforms import Transform
 from unwarp.univariates import Univariate
 from zoo import distributions, images, linear, recipes, residual, structures, univariates
+from zoo import distributions, images, linear, recipes, spaces, structures, univariates
 
 __all__ = ["DISTRIBUTIONS", "SLOW", "UNIVARIATES", "ZOO"]
 
 UNIVARIATES: dict[str, Callable[[], Univariate]] = univariates.ROWS
 TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | images.ROWS | residual.ROWS
+TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | spaces.ROWS | images.ROWS
 DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {**distributions.ROWS, **recipes.ROWS}
 
 ZOO: dict[str, Callable[[], Univariate | Transform | Distribution]] = {**UNIVARIATES, **TRANSFORMS, **DISTRIBUTIONS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from unwarp import _check
-from unwarp._space import Interval, Positive, Space
+from unwarp._manifold import CholeskyFactor, CorrelationFactor, Simplex
+from unwarp._space import Circle, Interval, Manifold, Positive, Space
 from unwarp.distributions._base import Distribution
 
 __all__ = ["Given"]
@@ -64,13 +66,30 @@ class Given(torch.distributions.Distribution):
 
 
 def _constraint(space: Space) -> constraints.Constraint:
+    if any(isinstance(support, Manifold) for support in space.supports):
+        return _whole_constraint(space)
     columns = [_scalar_constraint(support) for support in space.supports]
     if len(set(space.supports)) == 1:
         return constraints.independent(columns[0], len(space.shape))
     return constraints.cat([constraints.independent(c, len(space.shape) - 1) for c in columns], -1, [1] * len(columns))
 
 
+def _whole_constraint(space: Space) -> constraints.Constraint:
+    """That of a manifold, where torch has one; else real events, of which the manifold is a part."""
+    known: dict[type[Manifold], constraints.Constraint] = {
+        Simplex: constraints.simplex,
+        CholeskyFactor: constraints.lower_cholesky,
+        CorrelationFactor: constraints.corr_cholesky,
+    }
+    support = space.support
+    if isinstance(support, Manifold) and type(support) in known:
+        return constraints.independent(known[type(support)], len(space.shape) - len(support.shape))
+    return constraints.independent(constraints.real, len(space.shape))
+
+
 def _scalar_constraint(support: object) -> constraints.Constraint:
     if isinstance(support, Interval):
         return constraints.interval(support.low, support.high)
+    if isinstance(support, Circle):
+        return constraints.interval(-math.pi, math.pi)
     return constraints.positive if isinstance(support, Positive) else constraints.real

@@ -61,12 +61,13 @@ def _directional_error(call: Call, module: Module, subject: Subject, h: float = 
     """Derivative along a random direction of all inputs and parameters: autograd's against central differences."""
     generator = subject.generator(6)
     given = [] if call.context is None else [call.context]
-    leaves = [call.x, *given, *[p for p in module.parameters() if p.requires_grad]]
+    u = call.space.to_coordinates(call.x)[0]
+    leaves = [u, *given, *[p for p in module.parameters() if p.requires_grad]]
     ways = [torch.randn(leaf.shape, generator=generator, dtype=torch.float64) for leaf in leaves]
     ways = [way if i == 0 else way / way.norm().clamp(min=1) for i, way in enumerate(ways)]
-    stays = call.space.contains(call.x + h * ways[0]) & call.space.contains(call.x - h * ways[0])
-    ways[0] = ways[0] * stays.reshape(-1, *[1] * (call.x.dim() - 1))
-    leaves[:1] = [call.x.clone().requires_grad_()]
+    stays = call.space.flat.contains(u + h * ways[0]) & call.space.flat.contains(u - h * ways[0])
+    ways[0] = ways[0] * stays.unsqueeze(-1)
+    leaves[:1] = [u.clone().requires_grad_()]
     if call.context is not None:
         leaves[1] = call.context.clone().requires_grad_()
     outputs = _value(call, leaves)
@@ -86,7 +87,8 @@ def _directional_error(call: Call, module: Module, subject: Subject, h: float = 
 
 
 def _value(call: Call, leaves: list[Tensor]) -> Tensor:
-    return _projection(call, call.run(leaves[0], None if call.context is None else leaves[1]))
+    x = call.space.from_coordinates(leaves[0])[0]
+    return _projection(call, call.run(x, None if call.context is None else leaves[1]))
 
 
 def compiles(subject: Subject, backend: str = "eager") -> Figure:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unwarp._space import Interval, Space
+from unwarp._space import CIRCLE, Manifold, Space, Support
 from unwarp.distributions import Distribution
 from unwarp.doctor import _tolerances as tol
 from unwarp.doctor._report import Figure, worst_of
 from unwarp.doctor._subject import Call, Subject, perturbed
 from unwarp.errors import ContextError
 
-__all__ = ["any_batch", "context_counts", "dtype_and_device", "finite_everywhere", "nothing_else_touched", "short_repr"]
+__all__ = [
+    "any_batch",
+    "context_counts",
+    "dtype_and_device",
+    "ends_meet",
+    "finite_everywhere",
+    "nothing_else_touched",
+    "short_repr",
+]
 
 
 def any_batch(subject: Subject) -> Figure:
@@ -136,12 +145,19 @@ def finite_everywhere(subject: Subject) -> Figure:
 
 def special_points(space: Space, x: Tensor) -> Tensor:
     """Events with hard values in all entries at once, then in one at a time; the others as in `x`."""
-    values = torch.tensor(_hard_values(space), dtype=x.dtype)
+    rows = _members_alone(space, x)
+    scalars = [s for s in space.supports if isinstance(s, Support)]
+    if not scalars:
+        return torch.cat(rows).detach()
+    values = torch.tensor(_hard_values(scalars), dtype=x.dtype)
     typical = x[torch.arange(len(values)) % len(x)]
-    inside = torch.stack([s.contains(values) for s in space.supports], -1)
+    nowhere = torch.zeros_like(values, dtype=torch.bool)
+    by_part = [s.contains(values) if isinstance(s, Support) else nowhere for s in space.supports]
+    pairs = zip(by_part, space.widths, strict=True)
+    inside = torch.stack([held for held, width in pairs for _ in range(width)], -1)
     inside = inside.reshape(len(values), *[1] * (len(space.shape) - 1), *space.shape[-1:])
     hard = values.reshape(-1, *[1] * len(space.shape)).expand_as(typical)
-    rows = [torch.where(inside, hard, typical)]
+    rows.append(torch.where(inside, hard, typical))
     for i in range(min(space.shape[-1], 4) if space.shape else 0):
         only = torch.zeros(space.shape[-1], dtype=torch.bool)
         only[i] = True
@@ -149,13 +165,37 @@ def special_points(space: Space, x: Tensor) -> Tensor:
     return torch.cat(rows).detach()
 
 
-def _hard_values(space: Space) -> list[float]:
+def _members_alone(space: Space, x: Tensor) -> list[Tensor]:
+    """For each manifold of the space: its special members, the rest of the events as in `x`."""
+    rows: list[Tensor] = []
+    start = 0
+    for s, width in zip(space.supports, space.widths, strict=True):
+        if isinstance(s, Manifold):
+            members = s.special.to(x.dtype)
+            row = x[torch.arange(len(members)) % len(x)]
+            row[..., start : start + width] = members.reshape(-1, *[1] * (x.dim() - members.dim()), *s.shape)
+            rows.append(row)
+        start += width
+    return rows
+
+
+def _hard_values(supports: Iterable[Support]) -> list[float]:
     values = [0.0, -0.0, 1e-30, -1e-30, 1e6, -1e6, *[k / 4 for k in range(-44, 45)]]
-    for support in set(space.supports):
-        if isinstance(support, Interval):
-            width = support.high - support.low
-            values += [support.low + width * share for share in (1e-6, 1 / 8, 1 / 2, 7 / 8, 1 - 1e-6)]
-    return values
+    return [*values, *[value for support in set(supports) for value in support.special]]
+
+
+def ends_meet(subject: Subject) -> Figure:
+    """The angles -pi and pi are one point: what is computed at the one is what is computed at the other."""
+    errors: list[Tensor] = []
+    with torch.no_grad():
+        for call in subject.calls():
+            pairs = zip(call.space.supports, call.space.widths, strict=True)
+            angles = torch.tensor([s == CIRCLE for s, width in pairs for _ in range(width)])
+            if bool(angles.any()):
+                one, other = (call.run(call.x.where(~angles, end), call.context) for end in (-math.pi, math.pi))
+                first = one[0] - other[0] if call.onto is None else call.onto.difference(one[0], other[0])
+                errors += [error.abs() for error in (first, *(a - b for a, b in zip(one[1:], other[1:], strict=True)))]
+    return Figure(worst_of(*errors), tol.LADJ) if errors else Figure.skip("it has no angles")
 
 
 def nothing_else_touched(subject: Subject) -> Figure:

@@ -36,6 +36,7 @@ LAWS: tuple[Law, ...] = (
     _autodiff.vmap_and_jacrev,
     _autodiff.saved_and_loaded,
     _calls.finite_everywhere,
+    _calls.ends_meet,
     _calls.nothing_else_touched,
     _calls.short_repr,
 )

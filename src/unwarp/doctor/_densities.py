@@ -23,40 +23,40 @@ def mass_is_one(subject: Subject) -> Figure:
     """The density integrates to one: by quadrature in one or two dimensions, by importance sampling up to eight."""
     if _kind(subject) != "exact":
         return Figure.skip(f"its density: {_kind(subject)}")
-    if len(subject.density.space.shape) != 1 or subject.features > 8:
-        return Figure.skip("more than eight features")
+    if subject.dimension > 8:
+        return Figure.skip("more than eight dimensions")
     with torch.no_grad():
-        if subject.features > 2:
+        if subject.dimension > 2:
             return _mass_by_importance(subject)
         warp = Warp.around(subject.density.space, _draws(subject, 2000, 10))
         mass = float(_grid_mass(subject, warp).sum())
-    return Figure(abs(mass - 1), tol.MASS[subject.features], "by quadrature")
+    return Figure(abs(mass - 1), tol.MASS[subject.dimension], "by quadrature")
 
 
 def _grid_mass(subject: Subject, warp: Warp) -> Tensor:
     """Probability at each node of the grid, `(nodes,) * D`."""
-    nodes = _NODES[subject.features]
+    nodes = _NODES[subject.dimension]
     u = (torch.arange(nodes, dtype=torch.float64) + 0.5) / nodes
-    grid = torch.cartesian_prod(*[u] * subject.features).reshape(-1, subject.features)
+    grid = torch.cartesian_prod(*[u] * subject.dimension).reshape(-1, subject.dimension)
     x, ladj = warp.point(grid)
     reached = subject.density.space.contains(x)
-    x = torch.where(reached.unsqueeze(-1), x, warp.point(torch.full_like(grid[:1], 0.5))[0])
+    x = torch.where(reached.reshape(-1, *[1] * (x.dim() - 1)), x, warp.point(torch.full_like(grid[:1], 0.5))[0])
     log_prob = torch.cat([_log_prob(subject, rows) for rows in x.split(50_000)])
     mass = torch.where(reached, (log_prob + ladj).exp(), 0.0) / len(grid)
-    return mass.reshape([nodes] * subject.features)
+    return mass.reshape([nodes] * subject.dimension)
 
 
 def _mass_by_importance(subject: Subject, draws: int = 20_000) -> Figure:
     """Mean of p/q over draws of a wide Student-t q around the density's own draws."""
     space = subject.density.space
     warp = Warp.around(space, _draws(subject, 2000, 10))
-    y = warp.to_real.forward(_draws(subject, 4000, 11))[0]
+    y = warp.real(_draws(subject, 4000, 11))
     y = y[y.isfinite().all(-1)]
-    cholesky = torch.linalg.cholesky(1.3 * y.mT.cov() + 1e-9 * torch.eye(subject.features, dtype=y.dtype))
+    cholesky = torch.linalg.cholesky(1.3 * y.mT.cov() + 1e-9 * torch.eye(subject.dimension, dtype=y.dtype))
     generator = subject.generator(12)
-    white = torch.randn(draws, subject.features, generator=generator, dtype=y.dtype)
+    white = torch.randn(draws, subject.dimension, generator=generator, dtype=y.dtype)
     shrink = (_chi_square(draws, 5, subject) / 5).sqrt().unsqueeze(-1)
-    x, step = warp.to_real.inverse(y.mean(0) + (white / shrink) @ cholesky.mT)
+    x, step = warp.event(y.mean(0) + (white / shrink) @ cholesky.mT)
     log_q = _student(white / shrink, 5.0) - cholesky.diagonal().log().sum()
     ratio = (_log_prob(subject, x) + step - log_q).exp()
     mass, error = float(ratio.mean()), float(ratio.std()) / math.sqrt(draws)
@@ -80,9 +80,9 @@ def samples_follow_density(subject: Subject, draws: int = 20_000) -> Figure:
     """Counts of samples in cells agree with the cells' probabilities: a chi-square test in one or two dimensions."""
     if _kind(subject) != "exact":
         return Figure.skip(f"its density: {_kind(subject)}")
-    if len(subject.density.space.shape) != 1 or subject.features > 2:
+    if subject.dimension > 2:
         return Figure.skip("only in one or two dimensions")
-    d = subject.features
+    d = subject.dimension
     with torch.no_grad():
         warp = Warp.around(subject.density.space, _draws(subject, 2000, 10))
         mass = _grid_mass(subject, warp)

@@ -9,7 +9,7 @@ from unwarp.doctor import _tolerances as tol
 from unwarp.doctor._quadrature import Warp
 from unwarp.doctor._report import Figure, worst_of
 from unwarp.doctor._subject import Call, Subject
-from unwarp.transforms import Transform
+from unwarp.transforms import Chart, Compose, Inverse, Transform
 
 __all__ = ["identity_at_start", "jacobian", "ladj_both_ways", "ladj_by_integration", "round_trip"]
 
@@ -44,7 +44,8 @@ def _return_error(there: Call, back: Call, what: int, tolerance: float) -> Tenso
 
     def miss(x: Tensor) -> Tensor:
         image, ladj = there.run(x, there.context)
-        return back.run(image, there.context)[what] - (-ladj if what else x)
+        end = back.run(image, there.context)[what]
+        return end + ladj if what else there.space.difference(end, x)
 
     image, ladj = there()
     start = -ladj if what else there.x
@@ -52,7 +53,8 @@ def _return_error(there: Call, back: Call, what: int, tolerance: float) -> Tenso
     if bool((error.abs() <= tolerance * size).all()):
         return error.abs() / size
     end = back.run(image, there.context)[what]
-    nudges = [back.run(_nudged(image, sign), there.context)[what] - end for sign in (1, -1)]
+    nudged = [back.run(_nudged(image, sign), there.context)[what] for sign in (1, -1)]
+    nudges = [near - end if what else there.space.difference(near, end) for near in nudged]
     scatter = [miss(_nudged(there.x, step)) - error for step in (1, -1, 0.6, -0.3)]
     explained = torch.stack([*nudges, *scatter]).abs().nan_to_num(0.0).amax(0)
     return _beyond(error, explained, tolerance, size)
@@ -76,10 +78,10 @@ def jacobian(subject: Subject) -> Figure:
     if subject.features > 128:
         return Figure.skip("more than 128 features")
     call = subject.calls()[0]
-    x = call.x.clone().requires_grad_()
-    z, ladj = call.run(x, call.context)
-    columns = [torch.autograd.grad(z_i.sum(), x, retain_graph=True)[0] for z_i in z.flatten(1).unbind(-1)]
-    matrix = torch.stack(columns, 1).flatten(2)
+    x = f.domain.to_coordinates(call.x)[0].requires_grad_()
+    z, ladj = in_coordinates(f).forward(x, call.context)
+    columns = [torch.autograd.grad(z_i.sum(), x, retain_graph=True)[0] for z_i in z.unbind(-1)]
+    matrix = torch.stack(columns, 1)
     reference = torch.linalg.slogdet(matrix).logabsdet
     explained = tol.rounding(matrix.dtype) * torch.linalg.cond(matrix)
     return Figure(worst_of(_beyond(ladj - reference, explained, tol.LADJ, 1 + reference.abs())), tol.LADJ, "nats")
@@ -87,16 +89,23 @@ def jacobian(subject: Subject) -> Figure:
 
 def ladj_by_integration(subject: Subject) -> Figure:
     """The integral of exp(ladj) over a cell is the length or area of the cell's image; no derivative is taken."""
-    f = subject.map
+    f = in_coordinates(subject.map)
     if f.kind != "exact":
         return Figure.skip(f"its ladj: {f.kind}")
-    if len(f.domain.shape) != 1 or f.domain.shape != f.codomain.shape or subject.features > 2:
-        return Figure.skip("only for events of one or two numbers")
+    if subject.dimension > 2 or f.codomain.shape != f.domain.shape:
+        return Figure.skip("only for events of one or two dimensions")
     context = subject.context(1) if f.context_shape is not None else None
-    warp = Warp.around(f.domain, subject.x(500))
+    warp = Warp.around(f.domain, subject.map.domain.to_coordinates(subject.x(500))[0])
     with torch.no_grad():
-        measure, image = (_line if subject.features == 1 else _square)(f, warp, context)
-    return Figure(abs(measure / image - 1), tol.INTEGRAL[subject.features], f"image of {image:.3g}")
+        measure, image = (_line if subject.dimension == 1 else _square)(f, warp, context)
+    return Figure(abs(measure / image - 1), tol.INTEGRAL[subject.dimension], f"image of {image:.3g}")
+
+
+def in_coordinates(f: Transform) -> Transform:
+    """The map between the coordinates of the events; f itself where these are the events."""
+    before = [] if f.domain == f.domain.flat else [Inverse(Chart(f.domain))]
+    after = [] if f.codomain == f.codomain.flat else [Chart(f.codomain)]
+    return Compose([*before, f, *after]) if before or after else f
 
 
 def _line(f: Transform, warp: Warp, context: Tensor | None, cells: int = 20_000) -> tuple[float, float]:
@@ -104,7 +113,8 @@ def _line(f: Transform, warp: Warp, context: Tensor | None, cells: int = 20_000)
     middles, widths, ends = _cell(warp, cells)
     ladj = f.forward(middles, _widen(context, cells))[1]
     images = f.forward(ends, _widen(context, 2))[0]
-    return float((widths * ladj.exp().unsqueeze(-1)).sum()), float((images[1] - images[0]).abs().sum())
+    length = f.codomain.difference(images[1], images[0]).abs().sum()
+    return float((widths * ladj.exp().unsqueeze(-1)).sum()), float(length)
 
 
 def _square(f: Transform, warp: Warp, context: Tensor | None, cells: int = 300) -> tuple[float, float]:
@@ -115,7 +125,8 @@ def _square(f: Transform, warp: Warp, context: Tensor | None, cells: int = 300) 
     t = torch.linspace(0, 1, 20_000, dtype=torch.float64)[:-1]
     zero, one = torch.zeros_like(t), torch.ones_like(t)
     edge = torch.cat([torch.stack(side, -1) for side in ((t, zero), (one, t), (1 - t, one), (zero, 1 - t))])
-    a, b = f.forward(ends[0] + (ends[1] - ends[0]) * edge, _widen(context, len(edge)))[0].unbind(-1)
+    image = f.forward(ends[0] + (ends[1] - ends[0]) * edge, _widen(context, len(edge)))[0]
+    a, b = f.codomain.difference(image, image.roll(1, 0)).cumsum(0).unbind(-1)
     return float(measure), float(0.5 * (a * b.roll(-1) - a.roll(-1) * b).sum().abs())
 
 

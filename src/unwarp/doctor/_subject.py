@@ -101,8 +101,17 @@ class Subject:
     @property
     def features(self) -> int:
         """How many numbers an event has."""
-        space = self.module.space if isinstance(self.module, Distribution) else self.module.domain
-        return max(1, torch.Size(space.shape).numel())
+        return max(1, self.space.entries)
+
+    @property
+    def space(self) -> Space:
+        """Where the subject's events live."""
+        return self.module.space if isinstance(self.module, Distribution) else self.module.domain
+
+    @property
+    def dimension(self) -> int:
+        """How many coordinates an event has."""
+        return self.space.flat.shape[0]
 
     def generator(self, stream: int = 0) -> Generator:
         """A new generator; `stream` keeps the draws of one law apart."""

@@ -2,6 +2,7 @@
 
 from unwarp.transforms._autoregressive import Autoregressive, Solution
 from unwarp.transforms._base import Transform
+from unwarp.transforms._chart import Chart
 from unwarp.transforms._compose import Compose, Inverse
 from unwarp.transforms._coupling import Coupling
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
@@ -18,6 +19,7 @@ __all__ = [
     "LU",
     "ActNorm",
     "Autoregressive",
+    "Chart",
     "Checkerboard",
     "Compose",
     "Coupling",

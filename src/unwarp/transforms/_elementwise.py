@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp import _check
-from unwarp._space import POSITIVE, REAL, Interval, Space, Support
+from unwarp._space import CIRCLE, POSITIVE, REAL, Interval, Manifold, Space, Support
 from unwarp.errors import SpaceError
 from unwarp.transforms._base import Transform
 from unwarp.univariates import Exp, Sigmoid, Univariate
@@ -66,6 +66,8 @@ class Elementwise(Transform):
 class Unconstrain(Transform):
     r"""From each feature's own support to the real line: $\log x$ for positive features, the logit for intervals.
 
+    Angles stay angles: no continuous map takes a circle to a line.
+
     Use it as a flow's first part where features are positive or bounded; the density is then 0 outside by construction.
 
     Args:
@@ -90,11 +92,13 @@ class Unconstrain(Transform):
             raise SpaceError(
                 f"Unconstrain: expected a space of vectors; got shape {space.shape}. Flatten the events first."
             )
-        super().__init__(space, Space(space.shape))
-        groups: dict[Support, list[int]] = {}
+        onto = tuple(CIRCLE if support == CIRCLE else REAL for support in space.supports)
+        groups: dict[Support | Manifold, list[int]] = {}
         for i, support in enumerate(space.supports):
             groups.setdefault(support, []).append(i)
-        self._maps = tuple(_onto(support) for support in groups)
+        maps = tuple(_onto(support) for support in groups)
+        super().__init__(space, Space(space.shape, onto))
+        self._maps = maps
         self._sizes = tuple(len(group) for group in groups.values())
         order = torch.tensor([i for group in groups.values() for i in group])
         self.register_buffer("order", order, persistent=False)
@@ -123,14 +127,14 @@ class Unconstrain(Transform):
         return ", ".join(map(repr, self.domain.supports[:8])) + (", ..." if len(self.domain.supports) > 8 else "")
 
 
-def _onto(support: Support) -> Univariate | None:
-    """The map from the real line onto `support`; None where it is the real line."""
+def _onto(support: Support | Manifold) -> Univariate | None:
+    """The map from the real line onto `support`; None where it is the real line, or a circle."""
     if isinstance(support, Interval):
         return Sigmoid(support)
     if support == POSITIVE:
         return Exp()
-    if support == REAL:
+    if support in (REAL, CIRCLE):
         return None
     raise SpaceError(
-        f"Unconstrain: expected REAL, POSITIVE or an Interval; got {support!r}. Encode this feature yourself."
+        f"Unconstrain: expected REAL, POSITIVE, CIRCLE or an Interval; got {support!r}. Encode this feature yourself."
     )
