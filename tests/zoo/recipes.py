@@ -15,6 +15,8 @@ ROWS: dict[str, Callable[[], Flow]] = {
     "maf": lambda: flows.maf(2, layers=2, hidden=(8,)),
     "maf(student)": lambda: flows.maf(2, layers=2, hidden=(8,), base="student"),
     "iaf(context)": lambda: flows.iaf(2, layers=2, hidden=(8,), context=2),
+    "bnaf": lambda: flows.bnaf(2, layers=1, hidden=(6,)),
+    "bnaf(1 feature, context)": lambda: flows.bnaf(1, layers=1, hidden=(3,), context=1),
     "nsf": lambda: flows.nsf(2, layers=2, bins=4, hidden=(8,)),
     "nsf(1 feature)": lambda: flows.nsf(1, layers=1, bins=4, hidden=(8,)),
     "nsf(1 feature, context)": lambda: flows.nsf(1, layers=1, bins=4, hidden=(8,), context=1),

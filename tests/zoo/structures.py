@@ -8,6 +8,7 @@ from unwarp.networks import MLP, CausalTransformer, MaskedMLP, Transformer
 from unwarp.transforms import (
     LU,
     Autoregressive,
+    BlockNeural,
     Compose,
     Coupling,
     Elementwise,
@@ -71,6 +72,8 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "Coupling(Affine, tokens)": lambda: tokens_in_halves((1, 2), (2, 2)),
     "Coupling(Affine, tokens, context)": lambda: tokens_in_halves((0, 1), (2, 1), context=2),
     "Patches": lambda: Patches((2, 2, 4), 2),
+    "BlockNeural": lambda: BlockNeural(2, hidden=(4,), context=2),
+    "BlockNeural(deep)": lambda: BlockNeural(3, hidden=(4, 3)),
     "Elementwise(RationalQuadratic)": lambda: Elementwise(2, SPLINE),
     "Elementwise(HeavyTail)": lambda: Elementwise(2, HeavyTail()),
     "Elementwise(Exp)": lambda: Elementwise(2, Exp()),

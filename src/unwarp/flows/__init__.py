@@ -4,11 +4,13 @@ from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config
 from unwarp.flows._citation import citation
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._residual import planar, radial, sylvester
+from unwarp.flows._structured import bnaf
 from unwarp.flows._suited import Candidate, suited
 from unwarp.flows._tabular import iaf, maf, nice, nsf, realnvp
 
 __all__ = [
     "Candidate",
+    "bnaf",
     "build",
     "citation",
     "flow",

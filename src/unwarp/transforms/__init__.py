@@ -9,6 +9,7 @@ from unwarp.transforms._elementwise import Elementwise, Unconstrain
 from unwarp.transforms._given import Function, Linear
 from unwarp.transforms._image import Checkerboard, Pixelwise, Reshape, Squeeze
 from unwarp.transforms._linear import LU, Permute
+from unwarp.transforms._monotone import BlockNeural
 from unwarp.transforms._noise import Noise
 from unwarp.transforms._normalize import ActNorm, Standardize, Whiten
 from unwarp.transforms._rank_one import Planar, Radial
@@ -21,6 +22,7 @@ __all__ = [
     "Autoregressive",
     "Chart",
     "Checkerboard",
+    "BlockNeural",
     "Compose",
     "Coupling",
     "Elementwise",
