@@ -18,6 +18,8 @@ DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {**distributions.ROWS, **
 ZOO: dict[str, Callable[[], Univariate | Transform | Distribution]] = {**UNIVARIATES, **TRANSFORMS, **DISTRIBUTIONS}
 
 SLOW: set[str] = {  # rows whose laws take more than some five seconds together; the slow suite has them
+    "BlockNeural(deep)",
     "Sylvester(householder, context)",
+    "bnaf",
     "sylvester(context)",
 }

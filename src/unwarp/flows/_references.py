@@ -12,6 +12,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2018,
         "arXiv:1803.05649",
     ),
+    "decao2019bnaf": (
+        "De Cao, Nicola and Aziz, Wilker and Titov, Ivan",
+        "Block Neural Autoregressive Flow",
+        2019,
+        "arXiv:1904.04676",
+    ),
     "dinh2015nice": (
         "Dinh, Laurent and Krueger, David and Bengio, Yoshua",
         "NICE: Non-linear Independent Components Estimation",
@@ -66,6 +72,7 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
 SOURCES: dict[str, tuple[str, ...]] = {
     "ActNorm": ("kingma2018glow",),
     "Autoregressive": ("papamakarios2017maf",),
+    "BlockNeural": ("decao2019bnaf",),
     "Checkerboard": ("dinh2017realnvp",),
     "Coupling": ("dinh2015nice",),
     "LU": ("kingma2018glow",),
@@ -76,6 +83,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "RationalQuadratic": ("durkan2019neural",),
     "Squeeze": ("dinh2017realnvp",),
     "Sylvester": ("berg2018sylvester",),
+    "bnaf": ("decao2019bnaf",),
     "iaf": ("kingma2016iaf",),
     "maf": ("papamakarios2017maf",),
     "nice": ("dinh2015nice",),

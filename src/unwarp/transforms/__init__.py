@@ -23,6 +23,7 @@ __all__ = [
     "Chart",
     "Checkerboard",
     "BlockNeural",
+    "Checkerboard",
     "Compose",
     "Coupling",
     "Elementwise",
