@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 
 import torch
 
@@ -38,7 +39,8 @@ def trained(row: str, scale: float = 0.2) -> Module:
 @cache
 def subject(row: str, scale: float = 0.2) -> Subject:
     """The row's trained object, ready for the laws."""
-    return subject_of(trained(row, scale), fresh=lambda: fresh(row))
+    made = subject_of(trained(row, scale), fresh=lambda: fresh(row))
+    return replace(made, truth=partial(zoo.TRUTHS[row], made.module)) if row in zoo.TRUTHS else made
 
 
 def pairs() -> list[tuple[str, Law]]:

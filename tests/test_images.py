@@ -1,15 +1,34 @@
 """Images: what the laws don't see of maps on images and of flows for them."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
-from unwarp._space import POSITIVE, REAL, Space
+import laws
+import zoo
+from unwarp._space import POSITIVE, REAL, Integers, Space
+from unwarp.distributions import estimate
+from unwarp.doctor import _densities
 from unwarp.errors import ConfigError, ShapeError, SpaceError
 from unwarp.networks import MLP, ConvNet
-from unwarp.transforms import LU, ActNorm, Checkerboard, Coupling, Pixelwise, Reshape, Squeeze, Unconstrain
-from unwarp.univariates import Affine
+from unwarp.transforms import (
+    LU,
+    ActNorm,
+    Checkerboard,
+    Compose,
+    Coupling,
+    Dequantize,
+    Elementwise,
+    Inverse,
+    MultiScale,
+    Pixelwise,
+    Reshape,
+    Squeeze,
+    Unconstrain,
+)
+from unwarp.univariates import Affine, Sigmoid
 
 ERRORS = [
     (lambda: Pixelwise(LU(2), 0, 2), ConfigError, "height"),
@@ -21,6 +40,12 @@ ERRORS = [
     (lambda: Coupling((2, 4, 4), Affine(), ConvNet(1, 2), mask=[True] * 4), ConfigError, "mask of 2 booleans"),
     (lambda: ConvNet(1, 2, kernel=4), ConfigError, "odd kernel; got 4"),
     (lambda: ConvNet(1, 2, context=(2, 2)), ConfigError, "a vector or (channels, height, width); got (2, 2)"),
+    (lambda: Integers(3, 3), ConfigError, "low < high"),
+    (lambda: Dequantize(2, 0, 3, margin=-0.1), ConfigError, "margin >= 0"),
+    (lambda: Dequantize(2, 0, 3, fill=LU(2)), SpaceError, "expected fill to lead from"),
+    (lambda: MultiScale([]), ConfigError, "at least one level"),
+    (lambda: MultiScale([LU(3), LU(1)]), ConfigError, "even number of channels"),
+    (lambda: MultiScale([LU(4), LU(4)]), SpaceError, "level 1 to start with the first half"),
     (lambda: Reshape((2, 2), (5,)), ConfigError, "as many entries; got (2, 2) and (5,)"),
 ]
 
@@ -100,3 +125,53 @@ def test_vectors_and_images_of_one_pixel_agree() -> None:
     image = Coupling((4, 1, 1), Affine(), OnePixel())(x.reshape(5, 4, 1, 1))
     vector = Coupling(4, Affine(), net)(x)
     assert torch.equal(image[0].flatten(1), vector[0]) and torch.allclose(image[1], vector[1])
+
+
+@pytest.mark.parametrize("row", zoo.TRUTHS)
+def test_bounds_are_held_to_the_truth_and_tighten(row: str) -> None:
+    """Many draws bring the bound up to the truth (but for a margin's mass), and one that is too high is found out."""
+    subject = laws.subject(row)
+    x = subject.density.space.draw(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert subject.truth is not None
+    truth = subject.truth(x)
+    found = estimate(subject.density, x, draws=600)
+    gap, error = (found.value - truth).detach(), 5 * found.error + 1e-3
+    assert found.kind == "bound"
+    assert bool((gap <= error).all())
+    assert bool((gap >= -error - 0.1 * ("margin" in row)).all())
+    assert _densities.is_a_bound(subject).verdict == "pass"
+    assert _densities.is_a_bound(replace(subject, truth=lambda x: truth.min() - 3 + 0 * x[..., 0])).verdict == "fail"
+
+
+def test_dequantized_values_stay_in_their_bins() -> None:
+    for dtype in (torch.float32, torch.float64):
+        layer = Dequantize((1, 50, 50), 0, 255).to(dtype)
+        x = layer.domain.draw(20, generator=torch.Generator().manual_seed(0), dtype=dtype)
+        z = layer.encode(x)
+        assert bool(layer.codomain.contains(z).all())
+        assert torch.equal(layer.decode(z), x)
+        assert 0.45 < float((z * 256 - x).mean()) < 0.55
+
+
+def test_dequantization_is_fresh_in_training_and_fixed_in_evaluation() -> None:
+    layer, x = Dequantize(3, 0, 9), torch.tensor([[0.0, 5.0, 9.0]])
+    assert not torch.equal(layer.train().encode(x), layer.encode(x))
+    assert torch.equal(layer.eval().encode(x), layer.encode(x))
+
+
+def test_what_a_chain_loses() -> None:
+    rounding = Dequantize(2, 0, 3)
+    chain = Compose([rounding, Inverse(Elementwise(2, Sigmoid()))])
+    assert (chain.kind, chain.loses) == ("bound", "inverse")
+    assert (Inverse(chain).kind, Inverse(chain).loses) == ("exact", "forward")
+    assert (Compose([Inverse(chain), chain]).kind, Compose([Inverse(chain), chain]).loses) == ("bound", "both")
+
+
+def test_multiscale_lets_go_of_the_second_half() -> None:
+    layer = MultiScale([Squeeze(1, 4, 4), Squeeze(2, 2, 2), Pixelwise(LU(4), 1, 1)])
+    x = torch.arange(16.0).reshape(1, 4, 4)
+    first = Squeeze(1, 4, 4).encode(x)
+    z = layer.encode(x)
+    assert torch.equal(z[:8], first[2:].flatten())
+    assert sorted(z.tolist()) == sorted(x.flatten().tolist())
+    assert torch.equal(layer.decode(z), x)

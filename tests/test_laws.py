@@ -37,8 +37,11 @@ def test_law(row: str, law: laws.Law) -> None:
 @pytest.mark.parametrize("row", ROWS)
 def test_gradcheck(row: str) -> None:
     """Torch's own check of first and second derivatives, for the inputs; the parameters have theirs in the laws."""
-    for call in laws.subject(row).calls():
+    for call in laws.subject(row).steady_calls():
         inputs = [t[:2].clone().requires_grad_() for t in (call.x, call.context) if t is not None]
+        inputs[0].requires_grad_(bool(call.space.contains(call.x + 1e-6).all()))  # whole numbers can't be nudged
+        if not any(t.requires_grad for t in inputs):
+            continue
 
         def run(*inputs: torch.Tensor, call: Any = call) -> Any:
             return call.run(inputs[0], inputs[1] if len(inputs) > 1 else None)

@@ -18,6 +18,7 @@ __all__ = [
     "REAL",
     "UNIT",
     "Circle",
+    "Integers",
     "Interval",
     "Manifold",
     "Positive",
@@ -203,6 +204,39 @@ class Circle(Support):
 
     def __repr__(self) -> str:
         return "CIRCLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Integers(Support):
+    """The whole numbers from `low` to `high`, both included, as floating-point numbers.
+
+    A distribution over them has a probability for each event where others have a density.
+
+    Raises:
+        ConfigError: unless `low < high`, both within 2^24, beyond which float32 has gaps.
+    """
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if not (-(2**24) <= self.low < self.high <= 2**24):
+            raise ConfigError(
+                f"Integers: expected low < high, both within 2^24; got ({self.low}, {self.high}). Swap or fix the ends."
+            )
+
+    @property
+    def center(self) -> float:
+        return float((self.low + self.high) // 2)
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x >= self.low) & (x <= self.high) & (x == x.floor())
+
+    def draw(
+        self, shape: Sequence[int], *, generator: Generator | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        whole = torch.randint(self.low, self.high + 1, tuple(shape), generator=generator)
+        return whole.to(torch.get_default_dtype() if dtype is None else dtype)
 
 
 REAL = Real()

@@ -1,6 +1,9 @@
 """One row for everything that is held to the laws: a readable name and how to make it, small."""
 
 from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
 
 from unwarp.distributions import Distribution
 from unwarp.transforms import Transform
@@ -8,7 +11,7 @@ from unwarp.univariates import Univariate
 from zoo import distributions, images, linear, recipes, residual, structures, univariates
 from zoo import distributions, images, linear, recipes, spaces, structures, univariates
 
-__all__ = ["DISTRIBUTIONS", "SLOW", "UNIVARIATES", "ZOO"]
+__all__ = ["DISTRIBUTIONS", "SLOW", "TRUTHS", "UNIVARIATES", "ZOO"]
 
 UNIVARIATES: dict[str, Callable[[], Univariate]] = univariates.ROWS
 TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | images.ROWS | residual.ROWS
@@ -23,3 +26,12 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "bnaf",
     "sylvester(context)",
 }
+TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | images.ROWS
+DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {**distributions.ROWS, **images.FLOWS, **recipes.ROWS}
+
+ZOO: dict[str, Callable[[], Univariate | Transform | Distribution]] = {**UNIVARIATES, **TRANSFORMS, **DISTRIBUTIONS}
+
+# the exact log density, or probability, of flows whose own is a bound
+TRUTHS: dict[str, Callable[[Any, Tensor], Tensor]] = {**images.TRUTHS}
+
+SLOW: set[str] = set()  # rows whose laws take more than some five seconds together; the slow suite has them

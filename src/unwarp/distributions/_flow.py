@@ -76,6 +76,9 @@ class Flow(Distribution):
     def sample_and_log_prob(
         self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
+        if self.kind == "bound":  # ladj of the inverse is another side's bound
+            x = self.sample(shape, context, generator=generator)
+            return x, self.log_prob(x, context)
         shape, latent_context = self._draw_from_base(shape, context)
         z, log_prob = self.base.sample_and_log_prob(shape, latent_context, generator=generator)
         x, ladj = self.transform.inverse(z, self._for(self.transform, context))

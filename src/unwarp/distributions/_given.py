@@ -12,7 +12,7 @@ from torch.distributions import constraints
 
 from unwarp import _check
 from unwarp._manifold import CholeskyFactor, CorrelationFactor, Simplex
-from unwarp._space import Circle, Interval, Manifold, Positive, Space
+from unwarp._space import Circle, Integers, Interval, Manifold, Positive, Space
 from unwarp.distributions._base import Distribution
 
 __all__ = ["Given"]
@@ -92,4 +92,6 @@ def _scalar_constraint(support: object) -> constraints.Constraint:
         return constraints.interval(support.low, support.high)
     if isinstance(support, Circle):
         return constraints.interval(-math.pi, math.pi)
+    if isinstance(support, Integers):
+        return constraints.integer_interval(support.low, support.high)
     return constraints.positive if isinstance(support, Positive) else constraints.real

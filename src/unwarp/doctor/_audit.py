@@ -105,6 +105,8 @@ def audit(
     flow = getattr(flow, "flow_", flow)
     if flow.kind != "exact":
         raise ConfigError(f'audit: expected an exact density; got kind "{flow.kind}". Compare samples instead.')
+    if flow.transform.loses != "nothing":
+        raise ConfigError("audit: expected a bijection; got a map that loses something. Compare samples instead.")
     if recompute not in ("untrusted", "all", "none"):
         raise ConfigError(f'audit: expected recompute "untrusted", "all" or "none"; got {recompute!r}. Change it.')
     x = _check.broadcast_event("audit", x, flow.space.shape, context, flow.context_shape)

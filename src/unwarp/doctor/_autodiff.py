@@ -31,7 +31,7 @@ def gradients(subject: Subject) -> Figure:
     if silent:
         return Figure.count(silent)
     module = copy.deepcopy(subject.module)
-    errors = [_directional_error(call, module, subject) for call in subject.calls(module)]
+    errors = [_directional_error(call, module, subject) for call in subject.steady_calls(module)]
     return Figure(worst_of(torch.tensor(errors)), tol.GRADIENT, "along one random direction")
 
 

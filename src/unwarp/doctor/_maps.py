@@ -16,21 +16,29 @@ __all__ = ["identity_at_start", "jacobian", "ladj_both_ways", "ladj_by_integrati
 
 def round_trip(subject: Subject) -> Figure:
     """inverse(forward(x)) is x and forward(inverse(z)) is z."""
-    if subject.map.kind == "bound":
-        return Figure.skip("no bijection")
+    ways = _ways(subject)
+    if not ways:
+        return Figure.skip("no way there can be undone")
     with torch.no_grad():
-        there, back = subject.calls()[:2]
-        worst = worst_of(_return_error(there, back, 0, tol.ROUND_TRIP), _return_error(back, there, 0, tol.ROUND_TRIP))
+        worst = worst_of(*[_return_error(there, back, 0, tol.ROUND_TRIP) for there, back in ways])
     return Figure(worst, tol.ROUND_TRIP, "of 1 + |x|")
+
+
+def _ways(subject: Subject) -> list[tuple[Call, Call]]:
+    """The ways there and back that end where they start: those whose way there loses nothing."""
+    forward, inverse = subject.calls()[:2]
+    loses = subject.map.loses
+    ways = [(forward, inverse)] * (loses in ("nothing", "inverse"))
+    return ways + [(inverse, forward)] * (loses in ("nothing", "forward"))
 
 
 def ladj_both_ways(subject: Subject) -> Figure:
     """The ladj of forward and that of inverse, at the same point, add up to zero."""
-    if subject.map.kind != "exact":
-        return Figure.skip(f"its ladj: {subject.map.kind}")
+    f, ways = subject.map, _ways(subject)
+    if not ways or (f.kind != "exact" and f.loses == "nothing"):
+        return Figure.skip(f"its ladj: {f.kind}")
     with torch.no_grad():
-        there, back = subject.calls()[:2]
-        worst = worst_of(_return_error(there, back, 1, tol.LADJ), _return_error(back, there, 1, tol.LADJ))
+        worst = worst_of(*[_return_error(there, back, 1, tol.LADJ) for there, back in ways])
     return Figure(worst, tol.LADJ, "nats")
 
 
@@ -73,8 +81,8 @@ def _beyond(error: Tensor, explained: Tensor, tolerance: float, size: Tensor) ->
 def jacobian(subject: Subject) -> Figure:
     """ladj is the log-determinant of the Jacobian by automatic differentiation."""
     f = subject.map
-    if f.kind != "exact":
-        return Figure.skip(f"its ladj: {f.kind}")
+    if f.kind != "exact" or f.loses != "nothing":
+        return Figure.skip("no bijection" if f.loses != "nothing" else f"its ladj: {f.kind}")
     if subject.features > 128:
         return Figure.skip("more than 128 features")
     call = subject.calls()[0]
@@ -90,8 +98,8 @@ def jacobian(subject: Subject) -> Figure:
 def ladj_by_integration(subject: Subject) -> Figure:
     """The integral of exp(ladj) over a cell is the length or area of the cell's image; no derivative is taken."""
     f = in_coordinates(subject.map)
-    if f.kind != "exact":
-        return Figure.skip(f"its ladj: {f.kind}")
+    if f.kind != "exact" or f.loses != "nothing":
+        return Figure.skip("no bijection" if f.loses != "nothing" else f"its ladj: {f.kind}")
     if subject.dimension > 2 or f.codomain.shape != f.domain.shape:
         return Figure.skip("only for events of one or two dimensions")
     context = subject.context(1) if f.context_shape is not None else None
@@ -145,6 +153,8 @@ def identity_at_start(subject: Subject) -> Figure:
     f = start.map
     if f.domain != f.codomain:
         return Figure.skip("it starts and ends in different spaces")
+    if f.loses != "nothing":
+        return Figure.skip("no bijection")
     if not any(p.requires_grad for p in f.parameters()) and type(f).adapt is Transform.adapt:
         return Figure.skip("it has nothing to train")
     with torch.no_grad():

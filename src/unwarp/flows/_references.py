@@ -42,6 +42,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2019,
         "arXiv:1906.04032",
     ),
+    "ho2019flow": (
+        "Ho, Jonathan and Chen, Xi and Srinivas, Aravind and Duan, Yan and Abbeel, Pieter",
+        "Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture Design",
+        2019,
+        "arXiv:1902.00275",
+    ),
     "kingma2016iaf": (
         "Kingma, Diederik P. and Salimans, Tim and Jozefowicz, Rafal and Chen, Xi and Sutskever, Ilya and Welling, Max",
         "Improving Variational Inference with Inverse Autoregressive Flow",
@@ -75,7 +81,9 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "BlockNeural": ("decao2019bnaf",),
     "Checkerboard": ("dinh2017realnvp",),
     "Coupling": ("dinh2015nice",),
+    "Dequantize": ("ho2019flow",),
     "LU": ("kingma2018glow",),
+    "MultiScale": ("dinh2017realnvp",),
     "Patches": ("dosovitskiy2021image",),
     "Pixelwise": ("kingma2018glow",),
     "Planar": ("rezende2015variational",),

@@ -5,11 +5,13 @@ from unwarp.transforms._base import Transform
 from unwarp.transforms._chart import Chart
 from unwarp.transforms._compose import Compose, Inverse
 from unwarp.transforms._coupling import Coupling
+from unwarp.transforms._dequantize import Dequantize
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
 from unwarp.transforms._given import Function, Linear
 from unwarp.transforms._image import Checkerboard, Pixelwise, Reshape, Squeeze
 from unwarp.transforms._linear import LU, Permute
 from unwarp.transforms._monotone import BlockNeural
+from unwarp.transforms._multiscale import MultiScale
 from unwarp.transforms._noise import Noise
 from unwarp.transforms._normalize import ActNorm, Standardize, Whiten
 from unwarp.transforms._rank_one import Planar, Radial
@@ -26,10 +28,12 @@ __all__ = [
     "Checkerboard",
     "Compose",
     "Coupling",
+    "Dequantize",
     "Elementwise",
     "Function",
     "Inverse",
     "Linear",
+    "MultiScale",
     "Noise",
     "Patches",
     "Permute",

@@ -10,13 +10,18 @@ from torch import Tensor, nn
 
 from unwarp._space import Space
 
-__all__ = ["Kind", "Transform"]
+__all__ = ["Kind", "Loses", "Transform"]
 
 Kind = Literal["exact", "estimate", "bound"]
+Loses = Literal["nothing", "forward", "inverse", "both"]
 
 
 class Transform(nn.Module, ABC):
-    r"""An invertible map $z = f(x)$ from data to latent, with $\log|\det \partial z/\partial x|$.
+    r"""A map $z = f(x)$ from data to latent and its inverse, with $\log|\det \partial z/\partial x|$.
+
+    Where a direction loses something, such as the fraction that rounding takes away, the other direction draws it at
+    random, and ladj holds what makes `log p(x) = log p(z) + ladj` true: the log density of what the inverse fills in,
+    or minus that of what forward fills in, which gives a lower bound.
 
     A final subclass calls `super().__init__()`, sets `domain` and `codomain`, and writes `forward` and `inverse`; both
     return the point and its ladj, computed together. It may override `encode`, `decode` where the ladj is dear,
@@ -30,12 +35,14 @@ class Transform(nn.Module, ABC):
         codomain: the space of z.
         context_shape: event shape of the context; None when the map takes none.
         kind: what ladj is: "exact", an unbiased "estimate", or a lower "bound".
+        loses: which direction can't be undone: "nothing" for bijections, "forward", "inverse" or "both".
     """
 
     domain: Space
     codomain: Space
     context_shape: tuple[int, ...] | None
     kind: Kind
+    loses: Loses
 
     def __init__(
         self,
@@ -44,12 +51,14 @@ class Transform(nn.Module, ABC):
         *,
         context: int | Sequence[int] = 0,
         kind: Kind = "exact",
+        loses: Loses = "nothing",
     ) -> None:
         super().__init__()
         self.domain = domain
         self.codomain = domain if codomain is None else codomain
         self.context_shape = ((context,) if isinstance(context, int) else tuple(context)) if context else None
         self.kind = kind
+        self.loses = loses
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

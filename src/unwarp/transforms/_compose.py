@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError, ContextError, SpaceError
-from unwarp.transforms._base import Kind, Transform
+from unwarp.transforms._base import Kind, Loses, Transform
 
 __all__ = ["Compose", "Inverse"]
 
@@ -48,7 +48,8 @@ class Compose(Transform):
                     f"got {type(a).__name__} -> {a.codomain} "
                     f"and {type(b).__name__} <- {b.domain}. Put a map between them."
                 )
-        super().__init__(flat[0].domain, flat[-1].codomain, kind=weakest([part.kind for part in flat]))
+        kind, loses = weakest([part.kind for part in flat]), joint_loss([part.loses for part in flat])
+        super().__init__(flat[0].domain, flat[-1].codomain, kind=kind, loses=loses)
         self.context_shape = joint_context([part.context_shape for part in flat])
         self.parts: Sequence[Transform] = nn.ModuleList(flat)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -105,7 +106,9 @@ class Inverse(Transform):
     """
 
     def __init__(self, transform: Transform) -> None:
-        super().__init__(transform.codomain, transform.domain, kind=transform.kind)
+        super().__init__(
+            transform.codomain, transform.domain, kind=_backwards(transform), loses=_EXCHANGED[transform.loses]
+        )
         self.context_shape = transform.context_shape
         self.transform = transform
 
@@ -122,9 +125,28 @@ class Inverse(Transform):
         return self.transform.encode(z, context)
 
 
+_EXCHANGED: dict[Loses, Loses] = {"nothing": "nothing", "forward": "inverse", "inverse": "forward", "both": "both"}
+
+
+def _backwards(transform: Transform) -> Kind:
+    """What a map's ladj is when the map is read backwards: a bound where then its inverse loses something."""
+    if isinstance(transform, Compose):
+        return weakest([_backwards(part) for part in transform.parts])
+    if _EXCHANGED[transform.loses] in ("inverse", "both"):
+        return "bound"
+    return "exact" if transform.loses == "inverse" else transform.kind
+
+
 def weakest(kinds: Sequence[Kind]) -> Kind:
     """What a sum of ladjs is: a bound if any is one, else an estimate if any is one."""
     return "bound" if "bound" in kinds else "estimate" if "estimate" in kinds else "exact"
+
+
+def joint_loss(losses: Sequence[Loses]) -> Loses:
+    """What a chain loses: in each direction what any part loses in it."""
+    forward = any(loses in ("forward", "both") for loses in losses)
+    inverse = any(loses in ("inverse", "both") for loses in losses)
+    return "both" if forward and inverse else "forward" if forward else "inverse" if inverse else "nothing"
 
 
 def joint_context(shapes: Sequence[tuple[int, ...] | None]) -> tuple[int, ...] | None:

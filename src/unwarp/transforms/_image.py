@@ -46,7 +46,7 @@ class Pixelwise(Transform):
         _check.at_least("Pixelwise", "height", height, 1)
         _check.at_least("Pixelwise", "width", width, 1)
         spaces = (_image_space(space, height, width) for space in (transform.domain, transform.codomain))
-        super().__init__(*spaces, kind=transform.kind)
+        super().__init__(*spaces, kind=transform.kind, loses=transform.loses)
         self.context_shape = transform.context_shape
         self.transform = transform
 
@@ -72,7 +72,7 @@ class Pixelwise(Transform):
 
     def _widened(self, context: Tensor | None) -> Tensor | None:
         if context is None or self.context_shape is None:
-            return context
+            return None
         at = context.dim() - len(self.context_shape)
         return context.unsqueeze(at).unsqueeze(at)
 
