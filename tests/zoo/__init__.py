@@ -8,8 +8,7 @@ from torch import Tensor
 from unwarp.distributions import Distribution
 from unwarp.transforms import Transform
 from unwarp.univariates import Univariate
-from zoo import distributions, images, linear, recipes, residual, structures, univariates
-from zoo import distributions, images, linear, recipes, spaces, structures, univariates
+from zoo import distributions, images, linear, recipes, residual, spaces, structures, univariates
 
 __all__ = ["DISTRIBUTIONS", "SLOW", "TRUTHS", "UNIVARIATES", "ZOO"]
 
