@@ -5,4 +5,10 @@ from unwarp.networks._masked import MaskedMLP
 from unwarp.networks._mlp import MLP
 from unwarp.networks._transformer import CausalTransformer, Transformer
 
-__all__ = ["MLP", "CausalTransformer", "ConvNet", "MaskedMLP", "Transformer"]
+__all__ = [
+    "MLP",
+    "CausalTransformer",
+    "ConvNet",
+    "MaskedMLP",
+    "Transformer",
+]
