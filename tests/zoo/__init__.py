@@ -13,11 +13,24 @@ from zoo import distributions, images, linear, recipes, residual, spaces, struct
 __all__ = ["DISTRIBUTIONS", "SLOW", "TRUTHS", "UNIVARIATES", "ZOO"]
 
 UNIVARIATES: dict[str, Callable[[], Univariate]] = univariates.ROWS
-TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | images.ROWS | residual.ROWS
-TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | spaces.ROWS | images.ROWS
-DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {**distributions.ROWS, **recipes.ROWS}
-
+TRANSFORMS: dict[str, Callable[[], Transform]] = {
+    **images.ROWS,
+    **linear.ROWS,
+    **residual.ROWS,
+    **spaces.ROWS,
+    **structures.ROWS,
+}
+DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {
+    **distributions.ROWS,
+    **images.FLOWS,
+    **recipes.ROWS,
+}
 ZOO: dict[str, Callable[[], Univariate | Transform | Distribution]] = {**UNIVARIATES, **TRANSFORMS, **DISTRIBUTIONS}
+
+# the exact log density, or probability, of flows whose own is a bound
+TRUTHS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    **images.TRUTHS,
+}
 
 SLOW: set[str] = {  # rows whose laws take more than some five seconds together; the slow suite has them
     "BlockNeural(deep)",
@@ -25,12 +38,3 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "bnaf",
     "sylvester(context)",
 }
-TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | images.ROWS
-DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {**distributions.ROWS, **images.FLOWS, **recipes.ROWS}
-
-ZOO: dict[str, Callable[[], Univariate | Transform | Distribution]] = {**UNIVARIATES, **TRANSFORMS, **DISTRIBUTIONS}
-
-# the exact log density, or probability, of flows whose own is a bound
-TRUTHS: dict[str, Callable[[Any, Tensor], Tensor]] = {**images.TRUTHS}
-
-SLOW: set[str] = set()  # rows whose laws take more than some five seconds together; the slow suite has them
