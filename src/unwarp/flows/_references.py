@@ -6,6 +6,12 @@ __all__ = ["PAPERS", "SOURCES"]
 
 # key -> authors, title, year, where ("arXiv:..." or the journal)
 PAPERS: dict[str, tuple[str, str, int, str]] = {
+    "ardizzone2019guided": (
+        "Ardizzone, Lynton and Lüth, Carsten and Kruse, Jakob and Rother, Carsten and Köthe, Ullrich",
+        "Guided Image Generation with Conditional Invertible Neural Networks",
+        2019,
+        "arXiv:1907.02392",
+    ),
     "berg2018sylvester": (
         "van den Berg, Rianne and Hasenclever, Leonard and Tomczak, Jakub M. and Welling, Max",
         "Sylvester Normalizing Flows for Variational Inference",
@@ -42,11 +48,29 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2019,
         "arXiv:1906.04032",
     ),
+    "golinski2019orthogonal": (
+        "Goliński, Adam and Lezcano-Casado, Mario and Rainforth, Tom",
+        "Improving Normalizing Flows via Better Orthogonal Parameterizations",
+        2019,
+        "ICML Workshop on Invertible Neural Networks and Normalizing Flows",
+    ),
     "ho2019flow": (
         "Ho, Jonathan and Chen, Xi and Srinivas, Aravind and Duan, Yan and Abbeel, Pieter",
         "Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture Design",
         2019,
         "arXiv:1902.00275",
+    ),
+    "hoogeboom2019emerging": (
+        "Hoogeboom, Emiel and van den Berg, Rianne and Welling, Max",
+        "Emerging Convolutions for Generative Normalizing Flows",
+        2019,
+        "arXiv:1901.11137",
+    ),
+    "hoogeboom2020exponential": (
+        "Hoogeboom, Emiel and Garcia Satorras, Victor and Tomczak, Jakub M. and Welling, Max",
+        "The Convolution Exponential and Generalized Sylvester Flows",
+        2020,
+        "arXiv:2006.01910",
     ),
     "kingma2016iaf": (
         "Kingma, Diederik P. and Salimans, Tim and Jozefowicz, Rafal and Chen, Xi and Sutskever, Ilya and Welling, Max",
@@ -60,6 +84,18 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2018,
         "arXiv:1807.03039",
     ),
+    "lu2020woodbury": (
+        "Lu, You and Huang, Bert",
+        "Woodbury Transformations for Deep Generative Flows",
+        2020,
+        "arXiv:2002.12229",
+    ),
+    "meng2022butterfly": (
+        "Meng, Chenlin and Zhou, Linqi and Choi, Kristy and Dao, Tri and Ermon, Stefano",
+        "ButterflyFlow: Building Invertible Layers with Butterfly Matrices",
+        2022,
+        "arXiv:2209.13774",
+    ),
     "papamakarios2017maf": (
         "Papamakarios, George and Pavlakou, Theo and Murray, Iain",
         "Masked Autoregressive Flow for Density Estimation",
@@ -72,23 +108,54 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2015,
         "arXiv:1505.05770",
     ),
+    "tomczak2016householder": (
+        "Tomczak, Jakub M. and Welling, Max",
+        "Improving Variational Auto-Encoders using Householder Flow",
+        2016,
+        "arXiv:1611.09630",
+    ),
+    "xiao2020exponential": (
+        "Xiao, Changyi and Liu, Ligang",
+        "Generative Flows with Matrix Exponential",
+        2020,
+        "arXiv:2007.09651",
+    ),
+    "zhang2018svd": (
+        "Zhang, Jiong and Lei, Qi and Dhillon, Inderjit S.",
+        "Stabilizing Gradients for Deep Neural Networks via Efficient SVD Parameterization",
+        2018,
+        "arXiv:1803.09327",
+    ),
 }
 
 # recipe or class -> keys of PAPERS
 SOURCES: dict[str, tuple[str, ...]] = {
     "ActNorm": ("kingma2018glow",),
     "Autoregressive": ("papamakarios2017maf",),
+    "BatchNorm": ("dinh2017realnvp", "papamakarios2017maf"),
     "BlockNeural": ("decao2019bnaf",),
+    "Butterfly": ("meng2022butterfly",),
+    "Cayley": ("golinski2019orthogonal",),
     "Checkerboard": ("dinh2017realnvp",),
+    "ConvolutionExponential": ("hoogeboom2020exponential",),
     "Coupling": ("dinh2015nice",),
     "Dequantize": ("ho2019flow",),
+    "EmergingConvolution": ("hoogeboom2019emerging",),
+    "Haar": ("ardizzone2019guided",),
+    "Householder": ("tomczak2016householder",),
     "LU": ("kingma2018glow",),
+    "LowRank": ("lu2020woodbury",),
+    "MatrixExponential": ("xiao2020exponential",),
     "MultiScale": ("dinh2017realnvp",),
     "Patches": ("dosovitskiy2021image",),
+    "PeriodicConvolution": ("hoogeboom2019emerging",),
     "Pixelwise": ("kingma2018glow",),
     "Planar": ("rezende2015variational",),
+    "QR": ("hoogeboom2019emerging",),
     "Radial": ("rezende2015variational",),
     "RationalQuadratic": ("durkan2019neural",),
+    "Rotation": ("golinski2019orthogonal",),
+    "SVD": ("zhang2018svd",),
     "Squeeze": ("dinh2017realnvp",),
     "Sylvester": ("berg2018sylvester",),
     "bnaf": ("decao2019bnaf",),

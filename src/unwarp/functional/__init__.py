@@ -1,6 +1,16 @@
 """Pure tensor functions: scalar maps with their ladj, mixtures. No modules, no state, the papers' symbols."""
 
 from unwarp.functional._affine import affine, affine_inverse, soft_clip
+from unwarp.functional._convolution import bound_kernel, causal_convolution, causal_convolution_inverse
+from unwarp.functional._linalg import (
+    bound_norm,
+    cayley,
+    dct_matrix,
+    householder,
+    householder_inverse,
+    skew,
+    upper_triangular,
+)
 from unwarp.functional._mixture import (
     GaussianMixtureFit,
     fit_gaussian_mixture,
@@ -18,11 +28,19 @@ __all__ = [
     "GaussianMixtureFit",
     "affine",
     "affine_inverse",
+    "bound_kernel",
+    "bound_norm",
+    "causal_convolution",
+    "causal_convolution_inverse",
+    "cayley",
+    "dct_matrix",
     "exp",
     "fit_gaussian_mixture",
     "gaussian_mixture_from_normal",
     "gaussian_mixture_log_prob",
     "gaussian_mixture_to_normal",
+    "householder",
+    "householder_inverse",
     "lighten",
     "lighten_inverse",
     "log",
@@ -34,8 +52,10 @@ __all__ = [
     "rational_quadratic_inverse",
     "rescale",
     "sigmoid",
+    "skew",
     "soft_clip",
     "softplus",
     "softplus_inverse",
     "solve_increasing",
+    "upper_triangular",
 ]

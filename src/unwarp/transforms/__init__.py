@@ -4,47 +4,66 @@ from unwarp.transforms._autoregressive import Autoregressive, Solution
 from unwarp.transforms._base import Transform
 from unwarp.transforms._chart import Chart
 from unwarp.transforms._compose import Compose, Inverse
+from unwarp.transforms._convolution import ConvolutionExponential, EmergingConvolution, PeriodicConvolution
 from unwarp.transforms._coupling import Coupling
 from unwarp.transforms._dequantize import Dequantize
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
 from unwarp.transforms._given import Function, Linear
 from unwarp.transforms._image import Checkerboard, Pixelwise, Reshape, Squeeze
-from unwarp.transforms._linear import LU, Permute
+from unwarp.transforms._linear import LU, LowRank, MatrixExponential, Permute, Triangular
+from unwarp.transforms._mixing import DCT, Butterfly, Haar
 from unwarp.transforms._monotone import BlockNeural
 from unwarp.transforms._multiscale import MultiScale
 from unwarp.transforms._noise import Noise
-from unwarp.transforms._normalize import ActNorm, Standardize, Whiten
+from unwarp.transforms._normalize import ActNorm, BatchNorm, Standardize, Whiten
+from unwarp.transforms._orthogonal import QR, SVD, Cayley, Householder, Rotation
+from unwarp.transforms._permute import Permute
 from unwarp.transforms._rank_one import Planar, Radial
 from unwarp.transforms._sylvester import Sylvester
 from unwarp.transforms._tokens import Patches
 
 __all__ = [
+    "DCT",
     "LU",
+    "QR",
+    "SVD",
     "ActNorm",
     "Autoregressive",
+    "BatchNorm",
     "BlockNeural",
+    "Butterfly",
+    "Cayley",
     "Chart",
     "Checkerboard",
     "Compose",
+    "ConvolutionExponential",
     "Coupling",
     "Dequantize",
     "Elementwise",
+    "EmergingConvolution",
     "Function",
+    "Haar",
+    "Householder",
     "Inverse",
     "Linear",
+    "LowRank",
+    "MatrixExponential",
     "MultiScale",
     "Noise",
     "Patches",
+    "PeriodicConvolution",
     "Permute",
     "Pixelwise",
     "Planar",
     "Radial",
     "Reshape",
+    "Rotation",
     "Solution",
     "Squeeze",
     "Standardize",
     "Sylvester",
     "Transform",
+    "Triangular",
     "Unconstrain",
     "Whiten",
 ]

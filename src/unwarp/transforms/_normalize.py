@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp._space import Space
-from unwarp.functional import fit_gaussian_mixture
+from unwarp.errors import ConfigError
+from unwarp.functional import fit_gaussian_mixture, soft_clip
 from unwarp.transforms._base import Transform
 
-__all__ = ["ActNorm", "Standardize", "Whiten"]
+__all__ = ["ActNorm", "BatchNorm", "Standardize", "Whiten"]
 
 
 class Standardize(Transform):
@@ -102,6 +103,80 @@ class ActNorm(Transform):
 
     def extra_repr(self) -> str:
         return f"{self.domain.shape[0]}"
+
+
+class BatchNorm(Transform):
+    r"""$z = (x - m) e^\gamma / \sqrt v + t$ with m, v of the data; $\text{ladj} = \sum_i (\gamma_i - \log v_i / 2)$.
+
+    Use it between the layers of deep stacks whose activations drift. In training, forward takes mean and variance of
+    the batch, so rows see each other and ladj is that of the batch's map, and moves the running ones towards them. The
+    inverse, evaluation, and batches of a single row use the running ones, where the map is one for all rows. `adapt`
+    sets them from data; $|\gamma| < 5$.
+
+    Args:
+        features: number of features D.
+        momentum: how far the running statistics go towards a batch's, in (0, 1].
+
+    Shapes: x, z `(*batch, D)`; ladj `(*batch)`, nats.
+
+    Raises:
+        ConfigError: if `features < 1`, or momentum is out of its range.
+
+    Source: Dinh, Sohl-Dickstein and Bengio, *Density estimation using Real NVP*, 2017, arXiv:1605.08803, section 3.7;
+    Papamakarios, Pavlakou and Murray, *Masked Autoregressive Flow for Density Estimation*, 2017, arXiv:1705.07057.
+    Differs: the variance has a floor of 1e-5 rather than that added, so the start is the identity.
+
+    Example:
+        >>> layer = BatchNorm(1)
+        >>> z = layer.encode(torch.tensor([[1.0], [3.0]]))
+        >>> bool(torch.allclose(z, torch.tensor([[-1.0], [1.0]])))
+        True
+        >>> layer.mean.item(), layer.eval().encode(torch.tensor([0.2])).item()
+        (0.20000000298023224, 0.0)
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, features: int, *, momentum: float = 0.1) -> None:
+        super().__init__(Space((_check.at_least("BatchNorm", "features", features, 1),)))
+        self.momentum = _check.positive("BatchNorm", "momentum", momentum)
+        if momentum > 1:
+            raise ConfigError(f"BatchNorm: expected momentum <= 1; got {momentum}. Take 0.1.")
+        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.shift = nn.Parameter(torch.zeros(features))
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("variance", torch.ones(features))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        rows = x.reshape(-1, x.shape[-1])
+        mean, variance = self._observed(rows) if self.training and len(rows) > 1 else (self.mean, self.variance)
+        log_scale = self._log_scale(variance)
+        return (x - mean) * log_scale.exp() + self.shift, log_scale.sum().expand(x.shape[:-1])
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        log_scale = self._log_scale(self.variance)
+        return (z - self.shift) * (-log_scale).exp() + self.mean, -log_scale.sum().expand(z.shape[:-1])
+
+    def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
+        with torch.no_grad():
+            center, scale = _mean_and_deviation(x.double(), _shares(x, weight))
+            self.mean.copy_(center)
+            self.variance.copy_(scale.square())
+
+    def _observed(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the batch, after a step of the running ones towards them."""
+        variance, mean = torch.var_mean(rows, 0, correction=0)
+        with torch.no_grad():
+            self.mean.lerp_(mean.to(self.mean), self.momentum)
+            self.variance.lerp_(variance.to(self.variance), self.momentum)
+        return mean, variance
+
+    def _log_scale(self, variance: Tensor) -> Tensor:
+        return soft_clip(self.log_scale, 5.0) - 0.5 * variance.clamp(min=1e-5).log()
+
+    def extra_repr(self) -> str:
+        return f"{self.domain.shape[0]}, momentum={self.momentum}"
 
 
 class Whiten(Transform):
