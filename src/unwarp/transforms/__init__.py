@@ -10,7 +10,7 @@ from unwarp.transforms._dequantize import Dequantize
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
 from unwarp.transforms._given import Function, Linear
 from unwarp.transforms._image import Checkerboard, Pixelwise, Reshape, Squeeze
-from unwarp.transforms._linear import LU, LowRank, MatrixExponential, Permute, Triangular
+from unwarp.transforms._linear import LU, LowRank, MatrixExponential, Triangular
 from unwarp.transforms._mixing import DCT, Butterfly, Haar
 from unwarp.transforms._monotone import BlockNeural
 from unwarp.transforms._multiscale import MultiScale
