@@ -7,15 +7,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["solve_increasing"]
+__all__ = ["invert_increasing", "solve_increasing"]
 
 _REACH = 46.0  # sinh(46) is 4.7e19
-_PAIRS = 22  # of a Newton step and a bisection
+_PAIRS = 22  # of a Newton step and a halving
 _STEEPEST = 80.0  # log of the largest step a unit of misfit may cause
 
 
 def solve_increasing(
-    f: Callable[[Tensor], tuple[Tensor, Tensor]], y: Tensor, *, ends: tuple[float, float] | None = None
+    f: Callable[[Tensor], tuple[Tensor, Tensor]],
+    y: Tensor,
+    *,
+    ends: tuple[float, float] | None = None,
+    pairs: int = _PAIRS,
 ) -> Tensor:
     r"""The x with $f(x) = y$ for an increasing f, wherever it is, with derivatives with respect to y and all of f.
 
@@ -28,6 +32,7 @@ def solve_increasing(
         f: from x to $f(x)$ and $\log f'(x)$, elementwise.
         y: the values to reach.
         ends: of the bracket; without, it spans the real line.
+        pairs: how many times a Newton step and a halving are made.
 
     Shapes: y `(...)` -> x `(...)`.
 
@@ -44,7 +49,7 @@ def solve_increasing(
         low = torch.full_like(target, -_REACH if ends is None else ends[0])
         high = torch.full_like(target, _REACH if ends is None else ends[1])
         u = 0.5 * (low + high) if ends else target.asinh().clamp(-_REACH, _REACH)
-        for step in range(2 * _PAIRS):
+        for step in range(2 * pairs):
             x = u if ends else u.sinh()
             value, log_slope = f(x)
             above = value > target
@@ -62,6 +67,18 @@ def solve_increasing(
         x = x - _newton(value - y, log_slope)
         x = x if ends is None else x.clamp(*ends)
     return x
+
+
+def invert_increasing(
+    f: Callable[[Tensor], tuple[Tensor, Tensor]],
+    y: Tensor,
+    *,
+    ends: tuple[float, float] | None = None,
+    pairs: int = _PAIRS,
+) -> tuple[Tensor, Tensor]:
+    r"""The x with $f(x) = y$ and $\log dx/dy$, of an f that has no closed inverse; see `solve_increasing`."""
+    x = solve_increasing(f, y, ends=ends, pairs=pairs)
+    return x, -f(x)[1]
 
 
 def _newton(misfit: Tensor, log_slope: Tensor) -> Tensor:

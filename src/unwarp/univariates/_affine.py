@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unwarp import _check, functional
-from unwarp._space import REAL, Support
 from unwarp.univariates._base import Univariate
 
 __all__ = ["Affine", "Shift"]
@@ -44,14 +43,6 @@ class Affine(Univariate):
     def n_params(self) -> int:
         return 2
 
-    @property
-    def domain(self) -> Support:
-        return REAL
-
-    @property
-    def codomain(self) -> Support:
-        return REAL
-
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         return functional.affine(x, *self._shift_and_log_scale(params))
 
@@ -83,14 +74,6 @@ class Shift(Univariate):
     @property
     def n_params(self) -> int:
         return 1
-
-    @property
-    def domain(self) -> Support:
-        return REAL
-
-    @property
-    def codomain(self) -> Support:
-        return REAL
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         y = x + params.squeeze(-1)

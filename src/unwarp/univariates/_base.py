@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from unwarp._space import Support
+from unwarp import functional
+from unwarp._space import REAL, Support
 
 __all__ = ["Univariate"]
 
@@ -14,9 +15,10 @@ __all__ = ["Univariate"]
 class Univariate(ABC):
     r"""A monotone scalar map $y = f(x; \theta)$ whose parameters are handed in.
 
-    Final subclasses are frozen dataclasses over `unwarp.functional`: hashable, without tensors inside. Where
-    `domain == codomain`, parameters of zero give the identity, so a zero-initialised network starts as the
-    identity flow.
+    Final subclasses are frozen dataclasses over `unwarp.functional`: hashable, without tensors inside. They write
+    `forward`, and `inverse` where there is a closed form; say `domain` and `codomain` where these are not the real
+    line. Where `domain == codomain`, parameters of zero give the identity, so a zero-initialised network starts as
+    the identity flow.
 
     Shapes: x, y and ladj `(...)`; params `(..., n_params)`. ladj is $\log|df/dx|$ of the direction called, in nats.
     """
@@ -29,22 +31,22 @@ class Univariate(ABC):
         """How many unconstrained parameters one scalar takes; 0 for a fixed map."""
 
     @property
-    @abstractmethod
     def domain(self) -> Support:
-        """Where x lives."""
+        """Where x lives; the real line unless a map says otherwise."""
+        return REAL
 
     @property
-    @abstractmethod
     def codomain(self) -> Support:
-        """Where y lives."""
+        """Where y lives; the real line unless a map says otherwise."""
+        return REAL
 
     @abstractmethod
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """`y = f(x)` and `log|dy/dx|`."""
 
-    @abstractmethod
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """`x = f^-1(y)` and `log|dx/dy|`."""
+        """`x = f^-1(y)` and `log|dx/dy|`; found as a root, for increasing maps of the whole real line."""
+        return functional.invert_increasing(lambda x: self.forward(x, params), y)
 
     def guess(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """Parameters `(features, n_params)` to start from for `x: (n, features)`, `weight: (n,)`; here: zeros."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unwarp import functional
-from unwarp._space import POSITIVE, REAL, UNIT, Interval, Support
+from unwarp._space import POSITIVE, UNIT, Interval, Support
 from unwarp.univariates._base import Univariate
 
 __all__ = ["Exp", "Rescale", "Sigmoid", "Softplus"]
@@ -30,10 +30,6 @@ class Exp(Univariate):
     @property
     def n_params(self) -> int:
         return 0
-
-    @property
-    def domain(self) -> Support:
-        return REAL
 
     @property
     def codomain(self) -> Support:
@@ -63,10 +59,6 @@ class Softplus(Univariate):
     @property
     def n_params(self) -> int:
         return 0
-
-    @property
-    def domain(self) -> Support:
-        return REAL
 
     @property
     def codomain(self) -> Support:
@@ -101,10 +93,6 @@ class Sigmoid(Univariate):
     @property
     def n_params(self) -> int:
         return 0
-
-    @property
-    def domain(self) -> Support:
-        return REAL
 
     @property
     def codomain(self) -> Support:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from unwarp import functional
-from unwarp._space import REAL, Support
 from unwarp.univariates._base import Univariate
 
 __all__ = ["HeavyTail"]
@@ -37,14 +36,6 @@ class HeavyTail(Univariate):
     @property
     def n_params(self) -> int:
         return 2
-
-    @property
-    def domain(self) -> Support:
-        return REAL
-
-    @property
-    def codomain(self) -> Support:
-        return REAL
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         return functional.lighten(x, torch.where(x < 0, params[..., 0], params[..., 1]))
