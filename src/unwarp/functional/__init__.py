@@ -19,7 +19,15 @@ from unwarp.functional._mixture import (
     gaussian_mixture_to_normal,
 )
 from unwarp.functional._noise import noise_normal, noise_sign, noise_uniform
-from unwarp.functional._roots import solve_increasing
+from unwarp.functional._piecewise import (
+    cubic,
+    cubic_inverse,
+    linear_rational,
+    piecewise_linear,
+    quadratic,
+    quadratic_inverse,
+)
+from unwarp.functional._roots import invert_increasing, solve_increasing
 from unwarp.functional._spline import rational_quadratic, rational_quadratic_inverse
 from unwarp.functional._support import exp, log, logit, rescale, sigmoid, softplus, softplus_inverse
 from unwarp.functional._tails import lighten, lighten_inverse
@@ -33,6 +41,8 @@ __all__ = [
     "causal_convolution",
     "causal_convolution_inverse",
     "cayley",
+    "cubic",
+    "cubic_inverse",
     "dct_matrix",
     "exp",
     "fit_gaussian_mixture",
@@ -41,13 +51,18 @@ __all__ = [
     "gaussian_mixture_to_normal",
     "householder",
     "householder_inverse",
+    "invert_increasing",
     "lighten",
     "lighten_inverse",
+    "linear_rational",
     "log",
     "logit",
     "noise_normal",
     "noise_sign",
     "noise_uniform",
+    "piecewise_linear",
+    "quadratic",
+    "quadratic_inverse",
     "rational_quadratic",
     "rational_quadratic_inverse",
     "rescale",

@@ -1,15 +1,16 @@
-"""Monotone rational-quadratic splines."""
+"""Monotone rational-quadratic splines, and the search for bins that all splines share."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["rational_quadratic", "rational_quadratic_inverse"]
+__all__ = ["Place", "boxed", "knot_slope", "locate", "rational_quadratic", "rational_quadratic_inverse"]
 
 _LARGEST = 20.0  # raw widths and heights beyond +-20 change no bin that the floor does not hold already
 
@@ -47,12 +48,12 @@ def rational_quadratic(
     Returns:
         y and $\log dy/dx$, `(...)`.
     """
-    inside = (x > -bound) & (x < bound)
-    x_safe = torch.where(inside, x, 0.0)
-    k = _locate(x_safe, params, 0, bound, min_bin, min_slope)
-    xi = (x_safe - k.x) / k.w
-    y, ladj = _evaluate(xi, k)
-    return torch.where(inside, y, x), torch.where(inside, ladj, 0.0)
+
+    def piece(x: Tensor) -> tuple[Tensor, Tensor]:
+        k = _locate(x, params, 0, bound, min_bin, min_slope)
+        return _evaluate((x - k.x) / k.w, k)
+
+    return boxed(piece, x, bound)
 
 
 def rational_quadratic_inverse(
@@ -63,17 +64,18 @@ def rational_quadratic_inverse(
     With $\theta = (y - y_k)/h_k$: $a = s - d_k + \theta\delta$, $b = d_k - \theta\delta$, $c = -s\theta$ and
     $\xi = 2c / (-b - \sqrt{b^2 - 4ac})$, which does not cancel; the discriminant is clamped at 0.
     """
-    inside = (y > -bound) & (y < bound)
-    y_safe = torch.where(inside, y, 0.0)
-    k = _locate(y_safe, params, 1, bound, min_bin, min_slope)
-    theta = ((y_safe - k.y) / k.h).clamp(0.0, 1.0)
-    s = k.h / k.w
-    bend = theta * (k.d0 + k.d1 - 2 * s)
-    a, b, c = s - k.d0 + bend, k.d0 - bend, -s * theta
-    root = (b * b - 4 * a * c).clamp(min=torch.finfo(y.dtype).tiny).sqrt()
-    xi = (2 * c / (-b - root)).clamp(0.0, 1.0)
-    _, ladj = _evaluate(xi, k)
-    return torch.where(inside, k.x + k.w * xi, y), torch.where(inside, -ladj, 0.0)
+
+    def piece(y: Tensor) -> tuple[Tensor, Tensor]:
+        k = _locate(y, params, 1, bound, min_bin, min_slope)
+        theta = ((y - k.y) / k.h).clamp(0.0, 1.0)
+        s = k.h / k.w
+        bend = theta * (k.d0 + k.d1 - 2 * s)
+        a, b, c = s - k.d0 + bend, k.d0 - bend, -s * theta
+        root = (b * b - 4 * a * c).clamp(min=torch.finfo(y.dtype).tiny).sqrt()
+        xi = (2 * c / (-b - root)).clamp(0.0, 1.0)
+        return k.x + k.w * xi, -_evaluate(xi, k)[1]
+
+    return boxed(piece, y, bound)
 
 
 def _evaluate(xi: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:
@@ -86,9 +88,52 @@ def _evaluate(xi: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:
 
 
 def _locate(v: Tensor, params: Tensor, side: int, bound: float, min_bin: float, min_slope: float) -> _Bin:
-    """The bin of each point: `side` 0 searches the x knots, 1 the y knots. The rest is computed for that bin alone."""
+    """The bin of each point: `side` 0 searches the x knots, 1 the y knots."""
     bins = (params.shape[-1] + 1) // 3
-    mass = params[..., : 2 * bins].unflatten(-1, (2, bins)).clamp(-_LARGEST, _LARGEST).exp()
+    place = locate(v, params[..., : 2 * bins].unflatten(-1, (2, bins)), side, bound=bound, min_bin=min_bin)
+    raw0, raw1 = place.ends(F.pad(params[..., 2 * bins :], (1, 1)))
+    return _Bin(place.x, place.y, place.w, place.h, knot_slope(raw0, min_slope), knot_slope(raw1, min_slope))
+
+
+def boxed(f: Callable[[Tensor], tuple[Tensor, Tensor]], v: Tensor, bound: float) -> tuple[Tensor, Tensor]:
+    """`f` inside $(-B, B)$, the identity outside; f sees 0 in place of what is outside."""
+    inside = (v > -bound) & (v < bound)
+    y, ladj = f(torch.where(inside, v, 0.0))
+    return torch.where(inside, y, v), torch.where(inside, ladj, 0.0)
+
+
+class Place(NamedTuple):
+    """Which bin of a grid each point falls into, with its lower left corner, width and height."""
+
+    k: Tensor  # (..., 1)
+    x: Tensor
+    y: Tensor
+    w: Tensor
+    h: Tensor
+
+    def own(self, values: Tensor) -> Tensor:
+        """Of values for each bin, `(..., K)`, that of the point's bin, `(...)`."""
+        return values.expand(*self.k.shape[:-1], -1).gather(-1, self.k).squeeze(-1)
+
+    def ends(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Of values for each knot, `(..., K + 1)`, those of the two knots of the point's bin."""
+        both = torch.cat([self.k, self.k + 1], -1)
+        low, high = values.expand(*self.k.shape[:-1], -1).gather(-1, both).unbind(-1)
+        return low, high
+
+
+def locate(v: Tensor, raw: Tensor, side: int, *, bound: float, min_bin: float) -> Place:
+    """The bin of each point in the box $[-B, B]^2$; only that bin's extents are computed, not all.
+
+    Args:
+        v: points, `(...)`.
+        raw: `(..., 2, K)`, unconstrained: the bins' widths, then their heights.
+        side: 0 searches the x knots, 1 the y knots.
+        bound: half-width $B$.
+        min_bin: floor of a bin's share of the box.
+    """
+    bins = raw.shape[-1]
+    mass = raw.clamp(-_LARGEST, _LARGEST).exp()
     upto = mass.cumsum(-1)
     rate = (1 - min_bin * bins) / upto[..., -1]
     floor = min_bin * torch.arange(1, bins, dtype=v.dtype, device=v.device)
@@ -100,7 +145,10 @@ def _locate(v: Tensor, params: Tensor, side: int, bound: float, min_bin: float, 
     before = upto.expand(*batch, 2, bins).gather(-1, both).squeeze(-1) - own
     corner = 2 * bound * (min_bin * k.to(v.dtype) + rate * before) - bound
     extent = 2 * bound * (min_bin + rate * own)
-    raw = F.pad(params[..., 2 * bins :], (1, 1)).expand(*batch, bins + 1).gather(-1, torch.cat([k, k + 1], -1))
-    d0, d1 = (min_slope + F.softplus(raw + math.log(math.expm1(1 - min_slope)))).unbind(-1)
     (x, y), (w, h) = corner.unbind(-1), extent.unbind(-1)
-    return _Bin(x, y, w, h, d0, d1)
+    return Place(k, x, y, w, h)
+
+
+def knot_slope(raw: Tensor, min_slope: float) -> Tensor:
+    """The slope that an unconstrained number stands for: at least `min_slope`, and 1 for 0."""
+    return min_slope + F.softplus(raw + math.log(math.expm1(1 - min_slope)))

@@ -2,8 +2,23 @@
 
 from unwarp.univariates._affine import Affine, Shift
 from unwarp.univariates._base import Univariate
+from unwarp.univariates._piecewise import Cubic, LinearRational, PiecewiseLinear, Quadratic
 from unwarp.univariates._spline import RationalQuadratic
 from unwarp.univariates._support import Exp, Rescale, Sigmoid, Softplus
 from unwarp.univariates._tails import HeavyTail
 
-__all__ = ["Affine", "Exp", "HeavyTail", "RationalQuadratic", "Rescale", "Shift", "Sigmoid", "Softplus", "Univariate"]
+__all__ = [
+    "Affine",
+    "Cubic",
+    "Exp",
+    "HeavyTail",
+    "LinearRational",
+    "PiecewiseLinear",
+    "Quadratic",
+    "RationalQuadratic",
+    "Rescale",
+    "Shift",
+    "Sigmoid",
+    "Softplus",
+    "Univariate",
+]

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unwarp import _check, functional
-from unwarp._space import REAL, Support
 from unwarp.errors import ConfigError
 from unwarp.univariates._base import Univariate
 
-__all__ = ["RationalQuadratic"]
+__all__ = ["RationalQuadratic", "hold_box"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +50,11 @@ class RationalQuadratic(Univariate):
     min_slope: float = 1e-3
 
     def __post_init__(self) -> None:
-        _check.at_least("RationalQuadratic", "bins", self.bins, 2)
-        _check.positive("RationalQuadratic", "bound", self.bound)
-        if not (0 < self.min_bin * self.bins < 1 and 0 < self.min_slope < 1):
-            raise ConfigError(
-                f"RationalQuadratic: expected 0 < min_bin < 1/bins and 0 < min_slope < 1; got min_bin={self.min_bin}, "
-                f"min_slope={self.min_slope} with {self.bins} bins. Use fewer bins or lower floors."
-            )
+        hold_box("RationalQuadratic", self.bins, self.bound, self.min_bin, self.min_slope)
 
     @property
     def n_params(self) -> int:
         return 3 * self.bins - 1
-
-    @property
-    def domain(self) -> Support:
-        return REAL
-
-    @property
-    def codomain(self) -> Support:
-        return REAL
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         return functional.rational_quadratic(
@@ -79,4 +64,15 @@ class RationalQuadratic(Univariate):
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         return functional.rational_quadratic_inverse(
             y, params, bound=self.bound, min_bin=self.min_bin, min_slope=self.min_slope
+        )
+
+
+def hold_box(where: str, bins: int, bound: float, min_bin: float, min_slope: float = 0.5, *, least: int = 2) -> None:
+    """Refuse a spline's sizes that leave no room."""
+    _check.at_least(where, "bins", bins, least)
+    _check.positive(where, "bound", bound)
+    if not (0 < min_bin * bins < 1 and 0 < min_slope < 1):
+        raise ConfigError(
+            f"{where}: expected 0 < min_bin < 1/bins and 0 < min_slope < 1; got min_bin={min_bin}, "
+            f"min_slope={min_slope} with {bins} bins. Use fewer bins or lower floors."
         )
