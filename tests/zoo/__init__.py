@@ -9,6 +9,8 @@ from unwarp.distributions import Distribution
 from unwarp.transforms import Transform
 from unwarp.univariates import Univariate
 from zoo import distributions, images, linear, recipes, residual, spaces, structures, univariates
+from zoo import distributions, images, linear, recipes, structures, univariates
+from zoo import continuous, distributions, linear, recipes, structures, univariates
 
 __all__ = ["DISTRIBUTIONS", "SLOW", "TRUTHS", "UNIVARIATES", "ZOO"]
 
@@ -25,6 +27,10 @@ DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {
     **images.FLOWS,
     **recipes.ROWS,
 }
+TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | images.ROWS
+TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | continuous.ROWS
+DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {**distributions.ROWS, **recipes.ROWS}
+
 ZOO: dict[str, Callable[[], Univariate | Transform | Distribution]] = {**UNIVARIATES, **TRANSFORMS, **DISTRIBUTIONS}
 
 # the exact log density, or probability, of flows whose own is a bound

@@ -23,6 +23,11 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "Block Neural Autoregressive Flow",
         2019,
         "arXiv:1904.04676",
+    "chen2018neural": (
+        "Chen, Ricky T. Q. and Rubanova, Yulia and Bettencourt, Jesse and Duvenaud, David",
+        "Neural Ordinary Differential Equations",
+        2018,
+        "arXiv:1806.07366",
     ),
     "dinh2015nice": (
         "Dinh, Laurent and Krueger, David and Bengio, Yoshua",
@@ -83,6 +88,11 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "The Convolution Exponential and Generalized Sylvester Flows",
         2020,
         "arXiv:2006.01910",
+    "grathwohl2019ffjord": (
+        "Grathwohl, Will and Chen, Ricky T. Q. and Bettencourt, Jesse and Sutskever, Ilya and Duvenaud, David",
+        "FFJORD: Free-form Continuous Dynamics for Scalable Reversible Generative Models",
+        2019,
+        "arXiv:1810.01367",
     ),
     "kingma2016iaf": (
         "Kingma, Diederik P. and Salimans, Tim and Jozefowicz, Rafal and Chen, Xi and Sutskever, Ilya and Welling, Max",
@@ -159,6 +169,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Cayley": ("golinski2019orthogonal",),
     "Checkerboard": ("dinh2017realnvp",),
     "ConvolutionExponential": ("hoogeboom2020exponential",),
+    "Continuous": ("chen2018neural",),
     "Coupling": ("dinh2015nice",),
     "Cubic": ("durkan2019cubic",),
     "Dequantize": ("ho2019flow",),
@@ -184,6 +195,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Squeeze": ("dinh2017realnvp",),
     "Sylvester": ("berg2018sylvester",),
     "bnaf": ("decao2019bnaf",),
+    "cnf": ("chen2018neural",),
+    "ffjord": ("grathwohl2019ffjord",),
     "iaf": ("kingma2016iaf",),
     "maf": ("papamakarios2017maf",),
     "nice": ("dinh2015nice",),

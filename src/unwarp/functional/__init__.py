@@ -11,6 +11,7 @@ from unwarp.functional._linalg import (
     skew,
     upper_triangular,
 )
+from unwarp.functional._divergence import directional, jacobian
 from unwarp.functional._mixture import (
     GaussianMixtureFit,
     fit_gaussian_mixture,
@@ -18,6 +19,7 @@ from unwarp.functional._mixture import (
     gaussian_mixture_log_prob,
     gaussian_mixture_to_normal,
 )
+from unwarp.functional._newton import solve_nearby
 from unwarp.functional._noise import noise_normal, noise_sign, noise_uniform
 from unwarp.functional._piecewise import (
     cubic,
@@ -28,12 +30,17 @@ from unwarp.functional._piecewise import (
     quadratic_inverse,
 )
 from unwarp.functional._roots import invert_increasing, solve_increasing
+from unwarp.functional._ode import TABLEAUS, Stage, Tableau, integrate_adaptively, runge_kutta
+from unwarp.functional._roots import solve_increasing
 from unwarp.functional._spline import rational_quadratic, rational_quadratic_inverse
 from unwarp.functional._support import exp, log, logit, rescale, sigmoid, softplus, softplus_inverse
 from unwarp.functional._tails import lighten, lighten_inverse
 
 __all__ = [
+    "TABLEAUS",
     "GaussianMixtureFit",
+    "Stage",
+    "Tableau",
     "affine",
     "affine_inverse",
     "bound_kernel",
@@ -44,6 +51,7 @@ __all__ = [
     "cubic",
     "cubic_inverse",
     "dct_matrix",
+    "directional",
     "exp",
     "fit_gaussian_mixture",
     "gaussian_mixture_from_normal",
@@ -52,6 +60,8 @@ __all__ = [
     "householder",
     "householder_inverse",
     "invert_increasing",
+    "integrate_adaptively",
+    "jacobian",
     "lighten",
     "lighten_inverse",
     "linear_rational",
@@ -66,6 +76,7 @@ __all__ = [
     "rational_quadratic",
     "rational_quadratic_inverse",
     "rescale",
+    "runge_kutta",
     "sigmoid",
     "skew",
     "soft_clip",
@@ -73,4 +84,5 @@ __all__ = [
     "softplus_inverse",
     "solve_increasing",
     "upper_triangular",
+    "solve_nearby",
 ]

@@ -1,6 +1,7 @@
 """Networks that hand a transform its parameters."""
 
 from unwarp.networks._conv import ConvNet
+from unwarp.networks._field import VectorField
 from unwarp.networks._masked import MaskedMLP
 from unwarp.networks._mlp import MLP
 from unwarp.networks._transformer import CausalTransformer, Transformer
@@ -12,3 +13,6 @@ __all__ = [
     "MaskedMLP",
     "Transformer",
 ]
+__all__ = ["MLP", "ConvNet", "MaskedMLP"]
+__all__ = ["MLP", "CausalTransformer", "MaskedMLP", "Transformer"]
+__all__ = ["MLP", "MaskedMLP", "VectorField"]

@@ -5,6 +5,7 @@ from unwarp.transforms._base import Transform
 from unwarp.transforms._chart import Chart
 from unwarp.transforms._compose import Compose, Inverse
 from unwarp.transforms._convolution import ConvolutionExponential, EmergingConvolution, PeriodicConvolution
+from unwarp.transforms._continuous import Continuous, Transport
 from unwarp.transforms._coupling import Coupling
 from unwarp.transforms._dequantize import Dequantize
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
@@ -37,6 +38,7 @@ __all__ = [
     "Checkerboard",
     "Compose",
     "ConvolutionExponential",
+    "Continuous",
     "Coupling",
     "Dequantize",
     "Elementwise",
@@ -64,6 +66,7 @@ __all__ = [
     "Sylvester",
     "Transform",
     "Triangular",
+    "Transport",
     "Unconstrain",
     "Whiten",
 ]
