@@ -8,14 +8,13 @@ from torch import Tensor
 from unwarp.distributions import Distribution
 from unwarp.transforms import Transform
 from unwarp.univariates import Univariate
-from zoo import distributions, images, linear, recipes, residual, spaces, structures, univariates
-from zoo import distributions, images, linear, recipes, structures, univariates
-from zoo import continuous, distributions, linear, recipes, structures, univariates
+from zoo import continuous, distributions, images, linear, recipes, residual, spaces, structures, univariates
 
-__all__ = ["DISTRIBUTIONS", "SLOW", "TRUTHS", "UNIVARIATES", "ZOO"]
+__all__ = ["DISTRIBUTIONS", "FREE", "SLOW", "TRUTHS", "UNIVARIATES", "ZOO"]
 
 UNIVARIATES: dict[str, Callable[[], Univariate]] = univariates.ROWS
 TRANSFORMS: dict[str, Callable[[], Transform]] = {
+    **continuous.ROWS,
     **images.ROWS,
     **linear.ROWS,
     **residual.ROWS,
@@ -27,10 +26,6 @@ DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {
     **images.FLOWS,
     **recipes.ROWS,
 }
-TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | images.ROWS
-TRANSFORMS: dict[str, Callable[[], Transform]] = structures.ROWS | linear.ROWS | continuous.ROWS
-DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {**distributions.ROWS, **recipes.ROWS}
-
 ZOO: dict[str, Callable[[], Univariate | Transform | Distribution]] = {**UNIVARIATES, **TRANSFORMS, **DISTRIBUTIONS}
 
 # the exact log density, or probability, of flows whose own is a bound
@@ -44,3 +39,5 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "bnaf",
     "sylvester(context)",
 }
+
+FREE = {"cnf", "ffjord"}  # recipes whose networks nothing bounds: one to one while their slopes are moderate

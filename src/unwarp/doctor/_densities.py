@@ -11,7 +11,7 @@ from unwarp.distributions import Distribution, Flow
 from unwarp.doctor import _tolerances as tol
 from unwarp.doctor._quadrature import Warp
 from unwarp.doctor._report import Figure, worst_of
-from unwarp.doctor._subject import Subject
+from unwarp.doctor._subject import Subject, held
 
 __all__ = ["is_a_bound", "mass_is_one", "sample_and_density_agree", "samples_follow_density"]
 
@@ -112,7 +112,7 @@ def _surprise(counts: Tensor, expected: Tensor) -> float:
 
 def sample_and_density_agree(subject: Subject) -> Figure:
     """sample_and_log_prob returns draws with the density that log_prob gives them; given(context) is the same."""
-    density, context = subject.density, subject.context(3)
+    density, context = held(subject.density), subject.context(3)
     with torch.no_grad():
         x, log_prob = density.sample_and_log_prob((64,), context, generator=subject.generator(15))
         expected = density.log_prob(x, context)

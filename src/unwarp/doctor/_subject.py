@@ -17,7 +17,7 @@ from unwarp.flows import build
 from unwarp.transforms import Compose, Elementwise, Noise, Transform
 from unwarp.univariates import Univariate
 
-__all__ = ["Call", "Module", "Outputs", "Run", "Subject", "perturbed", "subject_of"]
+__all__ = ["Call", "Module", "Outputs", "Run", "Subject", "held", "perturbed", "subject_of"]
 
 Module = Transform | Distribution
 M = TypeVar("M", bound=nn.Module)
@@ -230,6 +230,15 @@ def subject_of(
             f"got {type(obj).__name__}. Pass the object that the flow is made of."
         )
     return Subject(name, copy.deepcopy(module).to("cpu", torch.float64).eval(), fresh, rows, seed, truth)
+
+
+def held(module: M) -> M:
+    """A copy of `module` whose random numbers do not depend on the last digits of the row."""
+    module = copy.deepcopy(module)
+    for part in module.modules():
+        if isinstance(part, Noise):
+            part.held = True
+    return module
 
 
 def perturbed(module: M, *, seed: int = 0, scale: float = 0.3) -> M:

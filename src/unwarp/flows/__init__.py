@@ -2,6 +2,7 @@
 
 from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config, save, to_bytes
 from unwarp.flows._citation import citation
+from unwarp.flows._continuous import cnf, ffjord
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._residual import planar, radial, sylvester
 from unwarp.flows._structured import bnaf
@@ -13,6 +14,8 @@ __all__ = [
     "bnaf",
     "build",
     "citation",
+    "cnf",
+    "ffjord",
     "flow",
     "from_bytes",
     "iaf",

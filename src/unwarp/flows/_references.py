@@ -18,16 +18,17 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2018,
         "arXiv:1803.05649",
     ),
-    "decao2019bnaf": (
-        "De Cao, Nicola and Aziz, Wilker and Titov, Ivan",
-        "Block Neural Autoregressive Flow",
-        2019,
-        "arXiv:1904.04676",
     "chen2018neural": (
         "Chen, Ricky T. Q. and Rubanova, Yulia and Bettencourt, Jesse and Duvenaud, David",
         "Neural Ordinary Differential Equations",
         2018,
         "arXiv:1806.07366",
+    ),
+    "decao2019bnaf": (
+        "De Cao, Nicola and Aziz, Wilker and Titov, Ivan",
+        "Block Neural Autoregressive Flow",
+        2019,
+        "arXiv:1904.04676",
     ),
     "dinh2015nice": (
         "Dinh, Laurent and Krueger, David and Bengio, Yoshua",
@@ -71,6 +72,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2019,
         "ICML Workshop on Invertible Neural Networks and Normalizing Flows",
     ),
+    "grathwohl2019ffjord": (
+        "Grathwohl, Will and Chen, Ricky T. Q. and Bettencourt, Jesse and Sutskever, Ilya and Duvenaud, David",
+        "FFJORD: Free-form Continuous Dynamics for Scalable Reversible Generative Models",
+        2019,
+        "arXiv:1810.01367",
+    ),
     "ho2019flow": (
         "Ho, Jonathan and Chen, Xi and Srinivas, Aravind and Duan, Yan and Abbeel, Pieter",
         "Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture Design",
@@ -88,11 +95,6 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "The Convolution Exponential and Generalized Sylvester Flows",
         2020,
         "arXiv:2006.01910",
-    "grathwohl2019ffjord": (
-        "Grathwohl, Will and Chen, Ricky T. Q. and Bettencourt, Jesse and Sutskever, Ilya and Duvenaud, David",
-        "FFJORD: Free-form Continuous Dynamics for Scalable Reversible Generative Models",
-        2019,
-        "arXiv:1810.01367",
     ),
     "kingma2016iaf": (
         "Kingma, Diederik P. and Salimans, Tim and Jozefowicz, Rafal and Chen, Xi and Sutskever, Ilya and Welling, Max",
@@ -160,16 +162,13 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
 SOURCES: dict[str, tuple[str, ...]] = {
     "ActNorm": ("kingma2018glow",),
     "Autoregressive": ("papamakarios2017maf",),
-    "BatchNorm": (
-        "dinh2017realnvp",
-        "papamakarios2017maf",
-    ),
+    "BatchNorm": ("dinh2017realnvp", "papamakarios2017maf"),
     "BlockNeural": ("decao2019bnaf",),
     "Butterfly": ("meng2022butterfly",),
     "Cayley": ("golinski2019orthogonal",),
     "Checkerboard": ("dinh2017realnvp",),
-    "ConvolutionExponential": ("hoogeboom2020exponential",),
     "Continuous": ("chen2018neural",),
+    "ConvolutionExponential": ("hoogeboom2020exponential",),
     "Coupling": ("dinh2015nice",),
     "Cubic": ("durkan2019cubic",),
     "Dequantize": ("ho2019flow",),

@@ -2,6 +2,7 @@
 
 from unwarp.functional._affine import affine, affine_inverse, soft_clip
 from unwarp.functional._convolution import bound_kernel, causal_convolution, causal_convolution_inverse
+from unwarp.functional._divergence import directional, jacobian
 from unwarp.functional._linalg import (
     bound_norm,
     cayley,
@@ -11,7 +12,6 @@ from unwarp.functional._linalg import (
     skew,
     upper_triangular,
 )
-from unwarp.functional._divergence import directional, jacobian
 from unwarp.functional._mixture import (
     GaussianMixtureFit,
     fit_gaussian_mixture,
@@ -21,6 +21,7 @@ from unwarp.functional._mixture import (
 )
 from unwarp.functional._newton import solve_nearby
 from unwarp.functional._noise import noise_normal, noise_sign, noise_uniform
+from unwarp.functional._ode import TABLEAUS, Stage, Tableau, integrate_adaptively, runge_kutta
 from unwarp.functional._piecewise import (
     cubic,
     cubic_inverse,
@@ -30,8 +31,6 @@ from unwarp.functional._piecewise import (
     quadratic_inverse,
 )
 from unwarp.functional._roots import invert_increasing, solve_increasing
-from unwarp.functional._ode import TABLEAUS, Stage, Tableau, integrate_adaptively, runge_kutta
-from unwarp.functional._roots import solve_increasing
 from unwarp.functional._spline import rational_quadratic, rational_quadratic_inverse
 from unwarp.functional._support import exp, log, logit, rescale, sigmoid, softplus, softplus_inverse
 from unwarp.functional._tails import lighten, lighten_inverse
@@ -59,8 +58,8 @@ __all__ = [
     "gaussian_mixture_to_normal",
     "householder",
     "householder_inverse",
-    "invert_increasing",
     "integrate_adaptively",
+    "invert_increasing",
     "jacobian",
     "lighten",
     "lighten_inverse",
@@ -83,6 +82,6 @@ __all__ = [
     "softplus",
     "softplus_inverse",
     "solve_increasing",
-    "upper_triangular",
     "solve_nearby",
+    "upper_triangular",
 ]

@@ -12,7 +12,5 @@ __all__ = [
     "ConvNet",
     "MaskedMLP",
     "Transformer",
+    "VectorField",
 ]
-__all__ = ["MLP", "ConvNet", "MaskedMLP"]
-__all__ = ["MLP", "CausalTransformer", "MaskedMLP", "Transformer"]
-__all__ = ["MLP", "MaskedMLP", "VectorField"]

@@ -4,8 +4,8 @@ from unwarp.transforms._autoregressive import Autoregressive, Solution
 from unwarp.transforms._base import Transform
 from unwarp.transforms._chart import Chart
 from unwarp.transforms._compose import Compose, Inverse
-from unwarp.transforms._convolution import ConvolutionExponential, EmergingConvolution, PeriodicConvolution
 from unwarp.transforms._continuous import Continuous, Transport
+from unwarp.transforms._convolution import ConvolutionExponential, EmergingConvolution, PeriodicConvolution
 from unwarp.transforms._coupling import Coupling
 from unwarp.transforms._dequantize import Dequantize
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
@@ -37,8 +37,8 @@ __all__ = [
     "Chart",
     "Checkerboard",
     "Compose",
-    "ConvolutionExponential",
     "Continuous",
+    "ConvolutionExponential",
     "Coupling",
     "Dequantize",
     "Elementwise",
@@ -65,8 +65,8 @@ __all__ = [
     "Standardize",
     "Sylvester",
     "Transform",
-    "Triangular",
     "Transport",
+    "Triangular",
     "Unconstrain",
     "Whiten",
 ]

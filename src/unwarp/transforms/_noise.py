@@ -17,6 +17,8 @@ class Noise(nn.Module):
     gets the same numbers, whatever the batch; in training every call gets new ones. Torch's global random state is not
     touched after construction, and seed and counter are buffers, so that a resumed run draws what it would have drawn.
 
+    With `held` set, all rows get the same numbers: so two ways to one row can be compared, whatever its last digits.
+
     Shapes: x `(*batch, *event)` -> `(*batch, *shape)`, where the event has the last `dims` axes of x.
 
     Example:
@@ -35,18 +37,22 @@ class Noise(nn.Module):
         super().__init__()
         self.register_buffer("seed", torch.randint(2**62, ()))
         self.register_buffer("passes", torch.zeros((), dtype=torch.long))
+        self.held = False
 
     def uniform(self, x: Tensor, shape: tuple[int, ...], *, dims: int = 1) -> Tensor:
         """Uniform on the open (0, 1)."""
-        return noise_uniform(x, shape, self._key(), dims=dims)
+        return noise_uniform(self._row(x), shape, self._key(), dims=dims)
 
     def normal(self, x: Tensor, shape: tuple[int, ...], *, dims: int = 1) -> Tensor:
         """Standard normal."""
-        return noise_normal(x, shape, self._key(), dims=dims)
+        return noise_normal(self._row(x), shape, self._key(), dims=dims)
 
     def sign(self, x: Tensor, shape: tuple[int, ...], *, dims: int = 1) -> Tensor:
         """-1 or 1."""
-        return noise_sign(x, shape, self._key(), dims=dims)
+        return noise_sign(self._row(x), shape, self._key(), dims=dims)
+
+    def _row(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x) if self.held else x
 
     def _key(self) -> Tensor:
         if self.training:
