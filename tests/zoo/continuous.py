@@ -17,5 +17,4 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "Continuous": lambda: continuous(3, steps=1),
     "Continuous(midpoint, context)": lambda: continuous(2, context=2, solver="midpoint", steps=2),
     "Continuous(euler, 1 feature, context)": lambda: continuous(1, context=1, solver="euler", steps=2),
-    "Continuous(hutchinson, context)": lambda: continuous(2, context=1, solver="midpoint", steps=1, trace="hutchinson"),
 }

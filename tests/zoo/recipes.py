@@ -43,6 +43,6 @@ ROWS: dict[str, Callable[[], Flow]] = {
     "sylvester(context)": lambda: flows.sylvester(2, layers=1, hidden=(8,), context=2, basis="householder"),
     "sylvester(1 feature, triangular)": lambda: flows.sylvester(1, layers=1, basis="triangular", explicit="sampling"),
     "cnf": lambda: flows.cnf(2, hidden=(4,), time=1, solver="midpoint", steps=1),
-    "cnf(1 feature, context)": lambda: flows.cnf(1, hidden=(4,), time=1, solver="euler", steps=2, layers=2, context=1),
-    "ffjord": lambda: flows.ffjord(2, hidden=(4,), time=1, solver="midpoint", steps=2),
+    "cnf(1 feature, context)": lambda: flows.cnf(1, hidden=(4,), time=1, solver="euler", steps=1, layers=2, context=1),
+    "ffjord": lambda: flows.ffjord(2, hidden=(4,), time=1, solver="midpoint", steps=1),
 }
