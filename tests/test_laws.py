@@ -104,8 +104,14 @@ def flow_and_scale(draw: st.DrawFn) -> tuple[flows.Flow, float]:
         "hidden": draw(st.sampled_from([(1,), (16,), (8, 8)])),
         "base": draw(st.sampled_from(["normal", "student", "mixture"])),
         "tails": draw(st.sampled_from(["light", "heavy"])),
+        "width": 8,
+        "heads": 2,
+        "depth": 1,
     }
     name = draw(st.sampled_from(flows.names()))
+    options = {
+        option: options[option] for option in inspect.signature(getattr(flows, name)).parameters & options.keys()
+    }
     if name == "nsf":
         options["structure"] = draw(st.sampled_from(["coupling", "autoregressive"]))
         options["bins"] = draw(st.integers(2, 12))

@@ -1,11 +1,14 @@
 """Flows made by recipes."""
 
 from collections.abc import Callable
+from typing import Any
 
 from unwarp import flows
 from unwarp.distributions import Flow
 
 __all__ = ["ROWS"]
+
+TRANSFORMER: dict[str, Any] = {"width": 4, "depth": 1, "heads": 2}
 
 ROWS: dict[str, Callable[[], Flow]] = {
     "nice": lambda: flows.nice(2, layers=2, hidden=(8,)),
@@ -21,6 +24,15 @@ ROWS: dict[str, Callable[[], Flow]] = {
     "nsf(1 feature)": lambda: flows.nsf(1, layers=1, bins=4, hidden=(8,)),
     "nsf(1 feature, context)": lambda: flows.nsf(1, layers=1, bins=4, hidden=(8,), context=1),
     "nsf(autoregressive)": lambda: flows.nsf(2, layers=2, bins=4, hidden=(8,), structure="autoregressive"),
+    "tarflow": lambda: flows.tarflow(2, layers=2, **TRANSFORMER),
+    "tarflow(1 feature, context)": lambda: flows.tarflow(1, layers=1, context=2, **TRANSFORMER),
+    "tarflow(sequence, jacobi)": lambda: flows.tarflow((4, 1), layers=1, patch=2, inverse="jacobi", **TRANSFORMER),
+    "tarflow(image, context)": lambda: flows.tarflow(
+        (1, 2, 2), layers=1, context=2, patch=1, bins=2, support=("interval", 0.0, 1.0), **TRANSFORMER
+    ),
+    "jet": lambda: flows.jet(2, layers=2, **TRANSFORMER),
+    "jet(sequence, mixture)": lambda: flows.jet((2, 2), layers=3, base="mixture", components=2, **TRANSFORMER),
+    "jet(image, context)": lambda: flows.jet((1, 2, 2), layers=2, context=1, patch=1, **TRANSFORMER),
     "nsf(everything)": lambda: flows.nsf(
         2,
         layers=2,

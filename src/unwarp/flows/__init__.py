@@ -8,6 +8,7 @@ from unwarp.flows._residual import planar, radial, sylvester
 from unwarp.flows._structured import bnaf
 from unwarp.flows._suited import Candidate, suited
 from unwarp.flows._tabular import iaf, maf, nice, nsf, realnvp
+from unwarp.flows._transformer import jet, tarflow
 
 __all__ = [
     "Candidate",
@@ -19,6 +20,7 @@ __all__ = [
     "flow",
     "from_bytes",
     "iaf",
+    "jet",
     "load",
     "load_with_config",
     "maf",
@@ -32,5 +34,6 @@ __all__ = [
     "save",
     "suited",
     "sylvester",
+    "tarflow",
     "to_bytes",
 ]

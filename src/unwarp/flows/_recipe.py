@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Annotated, Any, Literal, ParamSpec, Unpack, get_args, get_origin, get_type_hints
 
@@ -17,6 +17,7 @@ from unwarp.errors import RecipeError
 __all__ = ["build", "flow", "names", "recipe"]
 
 Features = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+Shape = Features | Annotated[tuple[Features, ...], Field(min_length=1, max_length=4)]
 Context = Annotated[int, Field(strict=True, ge=0, le=100_000)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=256)]
 Rank = Annotated[int, Field(strict=True, ge=1, le=4096)]
@@ -96,12 +97,12 @@ def names() -> list[str]:
     return sorted(_RECIPES)
 
 
-def flow(name: str, features: int, **options: Any) -> Flow:
+def flow(name: str, features: int | Sequence[int], **options: Any) -> Flow:
     """The flow that the recipe `name` makes for events of `features` entries.
 
     Args:
         name: one of `names()`.
-        features: number of features.
+        features: number of features; for recipes that take them also the shape of a sequence or an image.
         options: the recipe's options, such as `layers`, `hidden` or `context`.
 
     Raises:

@@ -125,6 +125,11 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "Neural Importance Sampling",
         2019,
         "arXiv:1808.03856",
+    "kolesnikov2024jet": (
+        "Kolesnikov, Alexander and Pinto, André Susano and Tschannen, Michael",
+        "Jet: A Modern Transformer-Based Normalizing Flow",
+        2024,
+        "arXiv:2412.15129",
     ),
     "papamakarios2017maf": (
         "Papamakarios, George and Pavlakou, Theo and Murray, Iain",
@@ -137,6 +142,11 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "Variational Inference with Normalizing Flows",
         2015,
         "arXiv:1505.05770",
+    "zhai2024tarflow": (
+        "Zhai, Shuangfei and Zhang, Ruixiang and Nakkiran, Preetum and Berthelot, David and Gu, Jiatao and others",
+        "Normalizing Flows are Capable Generative Models",
+        2024,
+        "arXiv:2412.06329",
     ),
     "tomczak2016householder": (
         "Tomczak, Jakub M. and Welling, Max",
@@ -197,6 +207,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "cnf": ("chen2018neural",),
     "ffjord": ("grathwohl2019ffjord",),
     "iaf": ("kingma2016iaf",),
+    "jet": ("kolesnikov2024jet",),
     "maf": ("papamakarios2017maf",),
     "nice": ("dinh2015nice",),
     "nsf": ("durkan2019neural",),
@@ -204,4 +215,5 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "radial": ("rezende2015variational",),
     "realnvp": ("dinh2017realnvp",),
     "sylvester": ("berg2018sylvester",),
+    "tarflow": ("zhai2024tarflow",),
 }

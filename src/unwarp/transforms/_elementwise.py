@@ -124,7 +124,8 @@ class Unconstrain(Transform):
         return torch.cat(points, -1).index_select(-1, self.back), total
 
     def extra_repr(self) -> str:
-        return ", ".join(map(repr, self.domain.supports[:8])) + (", ..." if len(self.domain.supports) > 8 else "")
+        shown = ", ".join(map(repr, self.domain.supports[:3]))
+        return f"{len(self.domain.supports)}, {shown}" + (", ..." if len(self.domain.supports) > 3 else "")
 
 
 def _onto(support: Support | Manifold) -> Univariate | None:
