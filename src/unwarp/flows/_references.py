@@ -142,6 +142,7 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "Variational Inference with Normalizing Flows",
         2015,
         "arXiv:1505.05770",
+    ),
     "zhai2024tarflow": (
         "Zhai, Shuangfei and Zhang, Ruixiang and Nakkiran, Preetum and Berthelot, David and Gu, Jiatao and others",
         "Normalizing Flows are Capable Generative Models",
