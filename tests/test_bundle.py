@@ -21,6 +21,7 @@ from unwarp.distributions import Flow, Normal
 from unwarp.errors import BundleError
 from unwarp.flows import _bundle
 from unwarp.transforms import Standardize
+from zoo.recipes import known
 
 GOLDEN = Path(__file__).parent / "golden"
 SHAPES = [
@@ -41,7 +42,7 @@ def trained(name, *, features, **options):
     """A flow away from its start, as after training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        made = flows.flow(name, features, **options)
+        made = flows.flow(name, features, **known(name, options))
         with torch.no_grad():
             for value in made.parameters():
                 value.add_(torch.randn_like(value), alpha=0.1)

@@ -12,6 +12,7 @@ from unwarp.errors import ConfigError, ContextError, RecipeError, ShapeError, Sp
 from unwarp.networks import MLP, MaskedMLP
 from unwarp.transforms import Autoregressive, Compose, Coupling, Elementwise, Permute, Standardize, Unconstrain
 from unwarp.univariates import Affine, Exp, RationalQuadratic
+from zoo.recipes import known
 
 ERRORS = [
     (lambda: Compose([]), ConfigError, "at least one transform"),
@@ -111,7 +112,7 @@ SIZES += [(name, 1000) if name not in SEARCHED else (name, 30) for name in flows
 
 @pytest.mark.parametrize(("name", "features"), SIZES)
 def test_every_recipe_works_for_one_feature_and_for_a_thousand(name: str, features: int) -> None:
-    flow = flows.flow(name, features, layers=2, hidden=(32,), context=2)
+    flow = flows.flow(name, features, **known(name, {"layers": 2, "hidden": (32,), "context": 2}))
     x, context = torch.randn(3, features), torch.randn(3, 2)
     log_prob = flow.log_prob(x, context)
     expected = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(-1)

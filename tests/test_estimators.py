@@ -21,6 +21,7 @@ from unwarp import flows
 from unwarp.data import toy
 from unwarp.errors import BundleError, ConfigError, DataError, RecipeError
 from unwarp.estimators import FlowDensity
+from zoo.recipes import known
 
 SMALL = {
     "flow": "nsf",
@@ -245,7 +246,8 @@ def test_any_number_of_columns(features):
 @pytest.mark.parametrize("recipe", flows.names())
 def test_every_recipe_fits(recipe):
     x = rng.normal(size=(120, 2))
-    model = FlowDensity(recipe, flow_options={"layers": 2, "hidden": (8,)}, max_steps=3, random_state=0).fit(x)
+    options = known(recipe, {"layers": 2, "hidden": (8,)})
+    model = FlowDensity(recipe, flow_options=options, max_steps=3, random_state=0).fit(x)
     assert model.flow_.spec["recipe"] == recipe
     assert np.isfinite(model.score(x))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from unwarp.doctor import _autodiff, _maps
 from unwarp.doctor._calls import special_points
 from unwarp.doctor._subject import perturbed, subject_of
 from unwarp.univariates import RationalQuadratic
+from zoo.recipes import known
 
 
 def _marks(row: str) -> list[pytest.MarkDecorator]:
@@ -104,14 +104,8 @@ def flow_and_scale(draw: st.DrawFn) -> tuple[flows.Flow, float]:
         "hidden": draw(st.sampled_from([(1,), (16,), (8, 8)])),
         "base": draw(st.sampled_from(["normal", "student", "mixture"])),
         "tails": draw(st.sampled_from(["light", "heavy"])),
-        "width": 8,
-        "heads": 2,
-        "depth": 1,
     }
     name = draw(st.sampled_from(flows.names()))
-    options = {
-        option: options[option] for option in inspect.signature(getattr(flows, name)).parameters & options.keys()
-    }
     if name == "nsf":
         options["structure"] = draw(st.sampled_from(["coupling", "autoregressive"]))
         options["bins"] = draw(st.integers(2, 12))
@@ -120,8 +114,7 @@ def flow_and_scale(draw: st.DrawFn) -> tuple[flows.Flow, float]:
     scale = 10 ** draw(st.floats(-3, -1 if name in zoo.FREE else 0.5))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw(st.integers(0, 99)))
-        known = inspect.signature(getattr(flows, name)).parameters
-        return flows.flow(name, features, **{key: options[key] for key in options if key in known}), scale
+        return flows.flow(name, features, **known(name, options)), scale
 
 
 def hold_to_main_laws(model: flows.Flow, scale: float) -> None:

@@ -17,6 +17,8 @@ FLOWS = {
     "maf": {"features": 3, "layers": 2, "hidden": (4, 4), "base": "mixture", "components": 2},
     "iaf": {"features": 2, "layers": 2, "hidden": (4,), "base": "student"},
     "nsf": {"features": 2, "layers": 2, "hidden": (4,), "bins": 4, "tails": "heavy", "marginals": 4},
+    "tarflow": {"features": 4, "layers": 2, "width": 4, "depth": 1, "heads": 2, "patch": 2, "context": 2},
+    "jet": {"features": [1, 2, 2], "layers": 3, "width": 4, "depth": 1, "heads": 2, "patch": 1, "bins": 3},
     "nsf_autoregressive": {
         "features": 3,
         "layers": 2,

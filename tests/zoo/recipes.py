@@ -1,14 +1,25 @@
 """Flows made by recipes."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from unwarp import flows
 from unwarp.distributions import Flow
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "known"]
 
 TRANSFORMER: dict[str, Any] = {"width": 4, "depth": 1, "heads": 2}
+
+
+def known(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Those of `options` that the recipe has, and small sizes for what is not among them."""
+    return {
+        option: value
+        for option, value in (TRANSFORMER | options).items()
+        if option in inspect.signature(getattr(flows, name)).parameters
+    }
+
 
 ROWS: dict[str, Callable[[], Flow]] = {
     "nice": lambda: flows.nice(2, layers=2, hidden=(8,)),

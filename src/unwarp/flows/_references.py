@@ -108,6 +108,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2018,
         "arXiv:1807.03039",
     ),
+    "kolesnikov2024jet": (
+        "Kolesnikov, Alexander and Pinto, André Susano and Tschannen, Michael",
+        "Jet: A Modern Transformer-Based Normalizing Flow",
+        2024,
+        "arXiv:2412.15129",
+    ),
     "lu2020woodbury": (
         "Lu, You and Huang, Bert",
         "Woodbury Transformations for Deep Generative Flows",
@@ -125,11 +131,6 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "Neural Importance Sampling",
         2019,
         "arXiv:1808.03856",
-    "kolesnikov2024jet": (
-        "Kolesnikov, Alexander and Pinto, André Susano and Tschannen, Michael",
-        "Jet: A Modern Transformer-Based Normalizing Flow",
-        2024,
-        "arXiv:2412.15129",
     ),
     "papamakarios2017maf": (
         "Papamakarios, George and Pavlakou, Theo and Murray, Iain",
@@ -143,12 +144,6 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2015,
         "arXiv:1505.05770",
     ),
-    "zhai2024tarflow": (
-        "Zhai, Shuangfei and Zhang, Ruixiang and Nakkiran, Preetum and Berthelot, David and Gu, Jiatao and others",
-        "Normalizing Flows are Capable Generative Models",
-        2024,
-        "arXiv:2412.06329",
-    ),
     "tomczak2016householder": (
         "Tomczak, Jakub M. and Welling, Max",
         "Improving Variational Auto-Encoders using Householder Flow",
@@ -160,6 +155,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "Generative Flows with Matrix Exponential",
         2020,
         "arXiv:2007.09651",
+    ),
+    "zhai2024tarflow": (
+        "Zhai, Shuangfei and Zhang, Ruixiang and Nakkiran, Preetum and Berthelot, David and Gu, Jiatao and others",
+        "Normalizing Flows are Capable Generative Models",
+        2024,
+        "arXiv:2412.06329",
     ),
     "zhang2018svd": (
         "Zhang, Jiong and Lei, Qi and Dhillon, Inderjit S.",

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Unpack
 
 from pydantic import Field
 
+from unwarp._space import Support
 from unwarp.distributions import Flow
 from unwarp.errors import RecipeError
 from unwarp.flows._ends import Ends, vectors
@@ -165,8 +166,8 @@ def _flow(shape: tuple[int, ...], patch: int, parts: Sequence[Transform], ends: 
     if len(shape) == 1:
         return flow
     support = flow.space.support
-    if isinstance(support, tuple):
-        raise RecipeError(f"support: expected one for all entries of {shape}; got several. Give one.")
-    cut: list[Transform] = [Patches(shape, patch, support=support)] if len(shape) == 3 else []
-    cut.append(Reshape(cut[0].codomain.shape if cut else shape, flow.space.shape, support=support))
-    return Flow(Compose([*cut, flow.transform]), flow.base)
+    if not isinstance(support, Support):
+        raise RecipeError(f"support: expected one for all entries of {shape}; got {support}. Give one.")
+    parts = [Patches(shape, patch, support=support)] if len(shape) == 3 else []
+    tokens = parts[0].codomain.shape if parts else shape
+    return Flow(Compose([*parts, Reshape(tokens, flow.space.shape, support=support), flow.transform]), flow.base)
