@@ -97,8 +97,8 @@ def test_masked_network_is_causal_and_the_same_step_by_step(hidden, context, fea
     whole = net(x, c)
     state = net.begin(x, c)
     for i in range(features):
-        assert torch.allclose(net.emit(state, i), whole[:, i], atol=1e-12)
-        state = net.advance(state, x[:, i], i)
+        assert torch.allclose(net.emit(state, i), whole[:, i : i + 1], atol=1e-12)
+        state = net.advance(state, x[:, i : i + 1], i)
     jacobian = torch.func.vmap(torch.func.jacrev(lambda v: net(v, None if c is None else c[0]).sum(-1)))(x)
     assert not bool(jacobian.triu().any())
     if features > 1 and hidden:

@@ -7,13 +7,26 @@ import re
 import pytest
 import torch
 
-from unwarp.errors import ConfigError
-from unwarp.transforms import BlockNeural
+from unwarp import flows
+from unwarp.errors import ConfigError, RecipeError
+from unwarp.networks import MaskedMLP
+from unwarp.transforms import Autoregressive, BlockNeural
+from unwarp.univariates import Affine
 
 ERRORS = [
     (lambda: BlockNeural(0), ConfigError, "features"),
     (lambda: BlockNeural(2, hidden=(0,)), ConfigError, "hidden[0]"),
     (lambda: BlockNeural(2, context=-1), ConfigError, "context"),
+    (lambda: MaskedMLP(3, 1, adjacency=[(0, 1), (1, 2), (2, 0)]), ConfigError, "got 0 <- 1 <- 2 <- 0"),
+    (lambda: MaskedMLP(4, 1, adjacency=[(3, 0), (1, 2), (2, 1)]), ConfigError, "got 1 <- 2 <- 1"),
+    (lambda: MaskedMLP(2, 1, adjacency=[(1, 1)]), ConfigError, "got 1 <- 1"),
+    (lambda: MaskedMLP(2, 1, adjacency=[(2, 0)]), ConfigError, "of 0 to 1; got (2, 0)"),
+    (lambda: MaskedMLP(2, 1, passes=0), ConfigError, "passes"),
+    (lambda: MaskedMLP(2, 1, passes=2, adjacency=[]), ConfigError, "passes or adjacency"),
+    (lambda: flows.maf(3, adjacency=[(0, 1), (1, 0)]), RecipeError, "0 <- 1 <- 0"),
+    (lambda: flows.maf(3, adjacency=[(0, 3)]), RecipeError, "of 0 to 2"),
+    (lambda: flows.maf(3, passes=0), RecipeError, "passes"),
+    (lambda: flows.nsf(3, adjacency=[(0, 1)]), RecipeError, "for couplings"),
 ]
 
 
@@ -36,3 +49,40 @@ def test_block_neural_reaches_every_latent_with_wild_weights() -> None:
     assert torch.allclose(ladj, -back, atol=1e-8)
     jacobian = torch.func.jacrev(layer.encode)(x[0])
     assert bool((jacobian.triu(1) == 0).all()) and bool((jacobian.diagonal() > 0).all())
+
+
+@pytest.mark.parametrize("hidden", [(), (1,), (7,), (9, 5)])
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize("edges", [[], [(0, 3), (1, 0), (1, 2), (4, 1), (4, 3), (2, 5)]], ids=["none", "some"])
+def test_masked_network_sees_the_parents_and_nobody_else(hidden, context, edges) -> None:
+    torch.manual_seed(0)
+    net = MaskedMLP(6, 2, hidden=hidden, context=context, adjacency=edges).double()
+    for p in net.parameters():
+        torch.nn.init.uniform_(p, 0.5, 1.0)  # no unit is silent and none cancels another
+    x, c = torch.rand(6, dtype=torch.float64), torch.rand(2, dtype=torch.float64) if context else None
+    jacobian = torch.func.jacrev(lambda v: net(v, c).sum(-1))(x)
+    assert {tuple(edge) for edge in jacobian.nonzero().tolist()} == set(edges)
+    whole, state = net(x, c), net.begin(x, c)
+    for i, step in enumerate(net.steps):
+        assert torch.allclose(net.emit(state, i), whole[list(step)], atol=1e-12)
+        state = net.advance(state, x[list(step)], i)
+
+
+def test_steps_of_an_inverse_are_the_levels_of_the_graph_or_the_groups() -> None:
+    chain = MaskedMLP(4, 2, hidden=(8,), adjacency=[(0, 1), (1, 2), (2, 3)])
+    assert chain.steps == ((3,), (2,), (1,), (0,))
+    star = Autoregressive(5, Affine(), MaskedMLP(5, 2, hidden=(8,), adjacency=[(i, 0) for i in range(1, 5)]))
+    assert len(star.net.steps) == 2 and star.solve(torch.randn(3, 5)).sweeps <= 3
+    assert MaskedMLP(7, 1, passes=3).steps == ((0, 1), (2, 3), (4, 5, 6))
+
+
+def test_density_factorises_along_the_graph() -> None:
+    """Given its one parent, a child does not depend on the rest: mixed second derivatives of log p vanish."""
+    torch.manual_seed(0)
+    flow = flows.nsf(
+        3, layers=1, bins=4, hidden=(8,), structure="autoregressive", adjacency=[(0, 1), (2, 1)], floor=0.1
+    ).double()
+    for p in flow.parameters():
+        torch.nn.init.normal_(p)
+    curvature = torch.func.jacrev(torch.func.jacrev(flow.log_prob))(torch.tensor([0.3, -0.4, 0.9], dtype=torch.float64))
+    assert curvature[0, 2].abs() < 1e-12 < 1e-3 < curvature[0, 1].abs()

@@ -27,6 +27,8 @@ ROWS: dict[str, Callable[[], Flow]] = {
     "realnvp": lambda: flows.realnvp(2, layers=2, hidden=(8,)),
     "realnvp(context)": lambda: flows.realnvp(2, layers=2, hidden=(8,), context=2),
     "maf": lambda: flows.maf(2, layers=2, hidden=(8,)),
+    "maf(passes)": lambda: flows.maf(4, layers=2, hidden=(8,), passes=2),
+    "maf(graph, context)": lambda: flows.maf(3, layers=1, hidden=(8,), adjacency=[(0, 2), (1, 2)], context=1),
     "maf(student)": lambda: flows.maf(2, layers=2, hidden=(8,), base="student"),
     "iaf(context)": lambda: flows.iaf(2, layers=2, hidden=(8,), context=2),
     "bnaf": lambda: flows.bnaf(2, layers=1, hidden=(6,)),

@@ -1,7 +1,7 @@
 """Structures that take a scalar map and a network, and chains."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from unwarp._space import POSITIVE, REAL, Interval, Space
 from unwarp.networks import MLP, CausalTransformer, MaskedMLP, Transformer
@@ -32,9 +32,9 @@ def coupling(features: int, univariate: Univariate, context: int = 0) -> Couplin
 
 
 def autoregressive(
-    features: int, univariate: Univariate, context: int = 0, order: list[int] | None = None
+    features: int, univariate: Univariate, context: int = 0, order: list[int] | None = None, **masks: Any
 ) -> Autoregressive:
-    net = MaskedMLP(features, univariate.n_params, hidden=(8, 8), context=context)
+    net = MaskedMLP(features, univariate.n_params, hidden=(8, 8), context=context, **masks)
     return Autoregressive(features, univariate, net, order=order, context=context)
 
 
@@ -65,6 +65,10 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "Autoregressive(RationalQuadratic, context)": lambda: autoregressive(2, SPLINE, context=2),
     "Autoregressive(Affine, order)": lambda: autoregressive(4, Affine(), order=[2, 0, 3, 1]),
     "Autoregressive(RationalQuadratic, 1 feature)": lambda: autoregressive(1, SPLINE),
+    "Autoregressive(Affine, passes)": lambda: autoregressive(5, Affine(), order=[2, 0, 4, 3, 1], passes=2),
+    "Autoregressive(RationalQuadratic, graph, context)": lambda: autoregressive(
+        4, SPLINE, context=1, adjacency=[(0, 3), (1, 0), (1, 2)]
+    ),
     "Autoregressive(Affine, tokens)": lambda: tokens((3, 2), Affine()),
     "Autoregressive(RationalQuadratic, tokens, context)": lambda: tokens((2, 1), SPLINE, context=2),
     "Autoregressive(Affine, 1 token)": lambda: tokens((1, 2), Affine()),

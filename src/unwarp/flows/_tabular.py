@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Literal, Unpack
 
 from unwarp.distributions import Flow
+from unwarp.errors import ConfigError, RecipeError
 from unwarp.flows._ends import Ends, vectors
-from unwarp.flows._recipe import Bins, Bound, Context, Features, Floor, Hidden, Layers, recipe
+from unwarp.flows._recipe import Adjacency, Bins, Bound, Context, Features, Floor, Hidden, Layers, Passes, recipe
 from unwarp.networks import MLP, MaskedMLP
 from unwarp.transforms import ActNorm, Autoregressive, Coupling, Inverse, Transform
 from unwarp.univariates import Affine, RationalQuadratic, Shift, Univariate
@@ -69,17 +70,33 @@ def maf(
     context: Context = 0,
     layers: Layers = 5,
     hidden: Hidden = (128, 128),
+    passes: Passes | None = None,
+    adjacency: Adjacency | None = None,
     **ends: Unpack[Ends],
 ) -> Flow:
     """Masked autoregressive flow: each feature scaled and shifted as all before it say; orders alternate.
 
-    Use it for densities of smooth, unimodal tables with many features.
+    Use it for densities of smooth, unimodal tables with many features; with a graph, where it is known what depends on
+    what.
 
-    Args: as for `nice`.
+    Args:
+        features: number of features.
+        context: length of the context; 0 for none.
+        layers: number of layers.
+        hidden: sizes of the networks' hidden layers.
+        passes: groups of features, each told by the groups before it, so that a draw takes as many steps; by default
+            as many as features. Two are like couplings.
+        adjacency: pairs (child, parent) without a cycle, in place of an order: each feature is told by its parents.
+            With one layer, and neither `mixing` nor a mixture as `base`, the density is the product of each feature's
+            given its parents; with k layers, ancestors of k generations tell.
+        ends: as for `nice`.
+
+    Raises:
+        RecipeError: when `adjacency` names features that are not there or has a cycle, or `passes` comes with it.
 
     Source: Papamakarios, Pavlakou and Murray, 2017, arXiv:1705.07057.
     """
-    parts = _autoregressive(features, Affine(), layers, hidden, context)
+    parts = _autoregressive(features, Affine(), layers, hidden, context, passes=passes, adjacency=adjacency)
     return vectors(features, parts, ends)
 
 
@@ -116,6 +133,8 @@ def nsf(
     floor: Floor = 3e-2,
     hidden: Hidden = (128, 128),
     structure: Literal["coupling", "autoregressive"] = "coupling",
+    passes: Passes | None = None,
+    adjacency: Adjacency | None = None,
     **ends: Unpack[Ends],
 ) -> Flow:
     """Neural spline flow: couplings or autoregressive layers of rational-quadratic splines.
@@ -132,12 +151,25 @@ def nsf(
             sharper edges, and asks for float64 where points must come back.
         hidden: sizes of the conditioners' hidden layers.
         structure: "coupling" samples in one pass; "autoregressive" usually fits better.
+        passes: as for `maf`; of the autoregressive structure only.
+        adjacency: as for `maf`; of the autoregressive structure only.
         ends: as for `nice`.
+
+    Raises:
+        RecipeError: as for `maf`, or when `passes` or `adjacency` is given for couplings.
 
     Source: Durkan, Bekasov, Murray and Papamakarios, 2019, arXiv:1906.04032.
     """
-    make = _couplings if structure == "coupling" else _autoregressive
-    parts = make(features, RationalQuadratic(bins, bound, min(floor, 0.5 / bins), floor), layers, hidden, context)
+    spline = RationalQuadratic(bins, bound, min(floor, 0.5 / bins), floor)
+    if structure == "autoregressive":
+        parts = _autoregressive(features, spline, layers, hidden, context, passes=passes, adjacency=adjacency)
+    elif passes is None and adjacency is None:
+        parts = _couplings(features, spline, layers, hidden, context)
+    else:
+        raise RecipeError(
+            "nsf: expected neither passes nor adjacency for couplings; got one. "
+            'Set structure="autoregressive", or leave them out.'
+        )
     return vectors(features, parts, ends)
 
 
@@ -156,12 +188,24 @@ def _couplings(
 
 
 def _autoregressive(
-    features: int, univariate: Univariate, layers: int, hidden: Sequence[int], context: int
+    features: int,
+    univariate: Univariate,
+    layers: int,
+    hidden: Sequence[int],
+    context: int,
+    *,
+    passes: int | None = None,
+    adjacency: Sequence[tuple[int, int]] | None = None,
 ) -> list[Transform]:
-    """Autoregressive layers in natural and reversed order by turns."""
+    """Autoregressive layers in natural and reversed order by turns, or all along one graph."""
     parts: list[Transform] = []
     for layer in range(layers):
-        net = MaskedMLP(features, univariate.n_params, hidden=hidden, context=context)
-        order = range(features) if layer % 2 == 0 else range(features - 1, -1, -1)
+        try:
+            net = MaskedMLP(
+                features, univariate.n_params, hidden=hidden, context=context, passes=passes, adjacency=adjacency
+            )
+        except ConfigError as error:
+            raise RecipeError(str(error)) from None
+        order = range(features) if layer % 2 == 0 or adjacency is not None else range(features - 1, -1, -1)
         parts.append(Autoregressive(features, univariate, net, order=order, context=context))
     return parts

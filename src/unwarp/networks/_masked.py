@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from unwarp import _check
+from unwarp.errors import ConfigError
 from unwarp.networks._layers import Dense, squash
+from unwarp.networks._masks import along, in_passes
 
 __all__ = ["MaskedMLP"]
 
@@ -24,8 +27,10 @@ class _State(NamedTuple):
 class MaskedMLP(nn.Module):
     """Fully connected network with `params` outputs for each feature, the i-th feature's seeing only inputs before i.
 
-    Hidden units are sorted by degree (how many inputs they see), so that `begin`, `emit` and `advance` compute every
-    unit once while inputs arrive one by one: an autoregressive inverse costs about one pass, not one a feature.
+    What is before i may be coarser: with `passes`, features come in groups, and one sees the groups before its own;
+    with `adjacency`, it sees its parents in a graph. Hidden units are sorted by when the inputs that they see are
+    known, so that `begin`, `emit` and `advance` compute every unit once while inputs arrive: an autoregressive inverse costs
+    about one pass, in as many steps as there are features, groups, or levels of the graph.
 
     Use it as the conditioner of `transforms.Autoregressive`. Inputs are squashed to [-3, 3]; the last layer is
     zero at the start.
@@ -35,14 +40,19 @@ class MaskedMLP(nn.Module):
         params: outputs for each feature.
         hidden: sizes of the hidden layers.
         context: length of the context, which every output sees; 0 for none.
+        passes: number of groups, as even as can be; as many as features by default. Two are like a coupling.
+        adjacency: pairs (child, parent) without a cycle; none at all make every feature depend on the context alone.
+            Each set of parents has a hidden unit at least, even where `hidden` asks for fewer.
 
     Shapes: x `(*batch, features)`, context `(*batch, context)` -> `(*batch, features, params)`; the batches broadcast.
 
     Raises:
-        ConfigError: if a size is out of range.
+        ConfigError: if a size is out of range, the graph has a cycle (which is named), or both `passes` and `adjacency`
+            are given.
 
-    Source: Germain et al., *MADE: Masked Autoencoder for Distribution Estimation*, 2015, arXiv:1502.03509, section 4.
-    Differs: degrees are evenly spaced and sorted, not drawn.
+    Source: Germain et al., *MADE: Masked Autoencoder for Distribution Estimation*, 2015, arXiv:1502.03509, section 4;
+    the graph is that of Wehenkel and Louppe, *Graphical Normalizing Flows*, 2021, arXiv:2006.02548, section 3.
+    Differs: degrees are evenly spaced and sorted, not drawn; one network serves all features of a graph.
 
     Example:
         >>> net = MaskedMLP(3, 2, hidden=(16,))
@@ -50,26 +60,50 @@ class MaskedMLP(nn.Module):
         torch.Size([5, 3, 2])
     """
 
-    def __init__(self, features: int, params: int, *, hidden: Sequence[int] = (128, 128), context: int = 0) -> None:
+    order: Tensor
+    back: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        params: int,
+        *,
+        hidden: Sequence[int] = (128, 128),
+        context: int = 0,
+        passes: int | None = None,
+        adjacency: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
         super().__init__()
         self.features = _check.at_least("MaskedMLP", "features", features, 1)
         self.params = _check.at_least("MaskedMLP", "params", params, 1)
         self.context = _check.at_least("MaskedMLP", "context", context, 0)
-        lowest = 0 if context or features == 1 else 1
-        degrees = [torch.arange(1, features + 1)]
-        degrees += [_degrees(size, lowest, features - 1) for size in _check.sizes("MaskedMLP", "hidden", hidden)]
-        outputs = torch.arange(features).repeat_interleave(params)
-        masks = [b.unsqueeze(-1) >= a for a, b in zip(degrees, [*degrees[1:], outputs], strict=True)]
-        self.hidden = nn.ModuleList(Dense(len(m[0]), len(m), mask=m) for m in masks[:-1])
-        self.out = Dense(len(masks[-1][0]), len(masks[-1]), mask=masks[-1], zero=True)
-        self.of_context = Dense(context, len(masks[0]), bias=False, zero=not hidden) if context else None
-        self._ends = tuple(_ends(size, lowest, features - 1, features) for size in hidden)
+        sizes = _check.sizes("MaskedMLP", "hidden", hidden)
+        if adjacency is None:
+            passes = features if passes is None else _check.at_least("MaskedMLP", "passes", passes, 1)
+            plan = in_passes(features, min(passes, features), sizes, context=bool(context))
+        elif passes is None:
+            plan = along(features, adjacency, sizes, context=bool(context))
+        else:
+            raise ConfigError("MaskedMLP: expected passes or adjacency; got both. Leave one out.")
+        self.steps = plan.steps
+        order = torch.tensor([i for step in plan.steps for i in step])
+        self._in_order = order.tolist() == list(range(features))
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("back", order.argsort(), persistent=False)
+        *inner, outer = *plan.masks[:-1], plan.masks[-1].repeat_interleave(params, 0)
+        self.hidden = nn.ModuleList(Dense(len(m[0]), len(m), mask=m) for m in inner)
+        self.out = Dense(len(outer[0]), len(outer), mask=outer, zero=True)
+        self.of_context = Dense(context, len([*inner, outer][0]), bias=False, zero=not hidden) if context else None
+        self._rows = tuple(accumulate((len(step) * params for step in plan.steps), initial=0))
+        self._ends = tuple(_ends(ready, len(plan.steps)) for ready in plan.ready)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        x = x if self._in_order else x.index_select(-1, self.order)
         h, offset = squash(x), self._offset(context)
         for layer in self.hidden:
             h, offset = (layer(h) + offset).relu(), 0.0
-        return (self.out(h) + offset).unflatten(-1, (self.features, self.params))
+        params = (self.out(h) + offset).unflatten(-1, (self.features, self.params))
+        return params if self._in_order else params.index_select(-2, self.back)
 
     def begin(self, x: Tensor, context: Tensor | None = None) -> _State:
         """The state before any input is known; `x: (*batch, features)` only tells batch, dtype and device."""
@@ -78,24 +112,25 @@ class MaskedMLP(nn.Module):
         state = _State((empty,) * (len(self.hidden) + 1), torch.as_tensor(offset, dtype=x.dtype, device=x.device))
         return self._finish(state, 0)
 
-    def emit(self, state: _State, i: int) -> Tensor:
-        """The i-th feature's outputs, `(*batch, params)`, once inputs 0 to i - 1 are known."""
-        rows = slice(i * self.params, (i + 1) * self.params)
+    def emit(self, state: _State, step: int) -> Tensor:
+        """The outputs of a step's features, `(*batch, features of the step, params)`, once those before are known."""
+        rows = slice(*self._rows[step : step + 2])
         offset = 0.0 if self.hidden else _columns(state.offset, rows)
-        return self.out.part(state.layers[-1], rows) + offset
+        return (self.out.part(state.layers[-1], rows) + offset).unflatten(-1, (-1, self.params))
 
-    def advance(self, state: _State, x: Tensor, i: int) -> _State:
-        """The state once input i, `x: (*batch)`, is known too."""
-        known = torch.cat([state.layers[0], squash(x).unsqueeze(-1)], -1)
-        return self._finish(state._replace(layers=(known, *state.layers[1:])), i + 1)
+    def advance(self, state: _State, x: Tensor, step: int) -> _State:
+        """The state once the inputs of a step, `x: (*batch, features of the step)`, are known too."""
+        known = state.layers[0]
+        known = torch.cat([known.expand(*x.shape[:-1], -1), squash(x)], -1)
+        return self._finish(state._replace(layers=(known, *state.layers[1:])), step + 1)
 
-    def _finish(self, state: _State, degree: int) -> _State:
-        """Compute the hidden units of this degree."""
+    def _finish(self, state: _State, steps: int) -> _State:
+        """Compute the hidden units that can be known after so many steps."""
         layers = [state.layers[0]]
         offset = state.offset
         for i, layer in enumerate(cast("list[Dense]", self.hidden)):
             below, done = layers[-1], state.layers[i + 1]
-            rows = slice(done.shape[-1], self._ends[i][degree])
+            rows = slice(done.shape[-1], self._ends[i][steps])
             if rows.start == rows.stop:
                 layers.append(done)
             else:
@@ -108,18 +143,10 @@ class MaskedMLP(nn.Module):
         return 0.0 if self.of_context is None or context is None else self.of_context(squash(context))
 
 
-def _degrees(size: int, low: int, high: int) -> Tensor:
-    """`size` whole numbers evenly spaced from low to high, sorted."""
-    if size == 1:
-        return torch.full((1,), high)
-    return low + (torch.arange(size) * (high - low) + (size - 1) // 2).div(size - 1, rounding_mode="floor")
-
-
-def _ends(size: int, low: int, high: int, top: int) -> tuple[int, ...]:
-    """For each degree 0 to `top`, how many of the units of `_degrees` have at most that degree."""
+def _ends(ready: Tensor, steps: int) -> tuple[int, ...]:
+    """After 0 to `steps` steps, how many units are known."""
     with torch.device("cpu"):
-        degrees = _degrees(size, low, high)
-        return tuple(torch.searchsorted(degrees, torch.arange(top + 1), right=True).tolist())
+        return tuple(torch.searchsorted(ready, torch.arange(steps + 1), right=True).tolist())
 
 
 def _columns(offset: Tensor, rows: slice) -> Tensor:

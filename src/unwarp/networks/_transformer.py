@@ -191,6 +191,7 @@ class CausalTransformer(nn.Module):
         self.tokens, self.channels = _sizes("CausalTransformer", features, width, depth, heads, context)
         _check.at_least("CausalTransformer", "tokens", self.tokens, 1)
         self.params = _check.at_least("CausalTransformer", "params", params, 1)
+        self.steps = tuple((i,) for i in range(self.tokens))
         self.places = nn.Parameter(torch.randn(self.tokens, width))
         self.embed = Dense(self.channels, width, bias=False) if self.tokens > 1 else None
         self.of_context = Dense(context, width, bias=False) if context else None
@@ -211,15 +212,15 @@ class CausalTransformer(nn.Module):
         first = self.places[:1].expand(*x.shape[:-2], 1, -1)
         return self._step(None, _with_context(first, self.of_context, context), context)
 
-    def emit(self, state: _State, i: int) -> Tensor:
-        """The i-th token's outputs, `(*batch, channels, params)`, once tokens 0 to i - 1 are known."""
-        return self._read(state.last).squeeze(-3)
+    def emit(self, state: _State, step: int) -> Tensor:
+        """The outputs of the step's one token, `(*batch, 1, channels, params)`, once the tokens before are known."""
+        return self._read(state.last)
 
-    def advance(self, state: _State, x: Tensor, i: int) -> _State:
-        """The state once token i, `x: (*batch, channels)`, is known too."""
-        if self.embed is None or i + 1 == self.tokens:
+    def advance(self, state: _State, x: Tensor, step: int) -> _State:
+        """The state once the step's token, `x: (*batch, 1, channels)`, is known too."""
+        if self.embed is None or step + 1 == self.tokens:
             return state
-        h = self.embed(squash(x)).unsqueeze(-2) + self.places[i + 1]
+        h = self.embed(squash(x)) + self.places[step + 1]
         return self._step(state.past, _with_context(h, self.of_context, state.context), state.context)
 
     def _step(self, past: tuple[Pair, ...] | None, h: Tensor, context: Tensor | None) -> _State:

@@ -19,15 +19,20 @@ __all__ = ["Autoregressive", "CausalNet", "Solution"]
 
 
 class CausalNet(Protocol):
-    """A network whose output i sees the inputs before i only, all at once or one by one.
+    """A network whose output i sees the inputs before i only, all at once or step by step.
 
     See `networks.MaskedMLP` for features and `networks.CausalTransformer` for tokens.
+
+    Attributes:
+        steps: which outputs depend on the inputs of earlier steps alone, for each step.
     """
+
+    steps: tuple[tuple[int, ...], ...]
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor: ...
     def begin(self, x: Tensor, context: Tensor | None = None) -> Any: ...
-    def emit(self, state: Any, i: int) -> Tensor: ...
-    def advance(self, state: Any, x: Tensor, i: int) -> Any: ...
+    def emit(self, state: Any, step: int) -> Tensor: ...
+    def advance(self, state: Any, x: Tensor, step: int) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Autoregressive(Transform):
     Use it for density estimation: every feature depends on all before it. `forward` is one pass of the network. There
     are two inverses, equal up to rounding. "cached" takes the features one by one, computes every hidden unit once, and
     so costs about one pass in D small steps. "jacobi" starts from x = z and corrects all features at once,
-    $x \leftarrow f^{-1}(z; \text{net}(x))$: after k sweeps the first k features are exact, so D sweeps always do. Few
+    $x \leftarrow f^{-1}(z; \text{net}(x))$: after k sweeps the first k features are exact, so D sweeps always do. A
+    network that groups features (`passes`) or follows a graph (`adjacency`) has fewer steps and sweeps than D. Few
     of them are needed where features depend little on each other; `decode`, and so a flow's `sample`, stops as soon as
     f(x) is z up to rounding (see `solve`), `inverse` never does before the end. On a GPU a few wide sweeps are faster
     than many small steps.
@@ -86,6 +92,7 @@ class Autoregressive(Transform):
 
     order: Tensor
     back: Tensor
+    sequence: Tensor
 
     def __init__(
         self,
@@ -122,6 +129,9 @@ class Autoregressive(Transform):
         self.register_buffer("order", index, persistent=False)
         self.register_buffer("back", index.argsort(), persistent=False)
         self._hold_net_to(shape, context)
+        sequence = [i for step in self._causal.steps for i in step]
+        self._in_sequence = sequence == list(range(shape[0]))
+        self.register_buffer("sequence", torch.tensor(sequence), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = self._ordered(x)
@@ -142,8 +152,8 @@ class Autoregressive(Transform):
         """`x` by Jacobi sweeps that stop once every residual is at most `tolerance`, and how well x solves f(x) = z.
 
         Use it where the inverse should be quick on a GPU, or should come with a proof. The stop depends on data, so it
-        can be neither compiled nor mapped by vmap; `inverse` can. After as many sweeps as there are features or tokens
-        x is exact whatever the tolerance. Gradients flow through the sweeps that were made.
+        can be neither compiled nor mapped by vmap; `inverse` can. After as many sweeps as the network has steps x
+        is exact whatever the tolerance. Gradients flow through the sweeps that were made.
 
         Args:
             z: latents, `(*batch, *event)`.
@@ -158,26 +168,29 @@ class Autoregressive(Transform):
             missed = (self.univariate.forward(x, params)[0] - z).abs() / (1 + z.abs())
             residual = missed.detach().flatten(self._axis).amax(-1)
             sweeps += 1
-            if sweeps > self.domain.shape[0] or bool((residual <= allowed).all()):
+            if sweeps > len(self._causal.steps) or bool((residual <= allowed).all()):
                 return Solution(self._restored(x), residual, sweeps)
             x = self.univariate.inverse(z, params)[0]
 
     def _by_steps(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """One feature or token after another, from what the network remembers of those before."""
+        """Some features or tokens after others, from what the network remembers of those before."""
         state = self._causal.begin(z, context)
         points: list[Tensor] = []
         total = z.new_zeros(())
-        for i, z_i in enumerate(z.unbind(self._axis)):
-            x_i, ladj = self.univariate.inverse(z_i, self._causal.emit(state, i))
-            state = self._causal.advance(state, x_i, i)
+        z = z if self._in_sequence else z.index_select(self._axis, self.sequence)
+        for step, z_i in enumerate(z.split([len(step) for step in self._causal.steps], self._axis)):
+            x_i, ladj = self.univariate.inverse(z_i, self._causal.emit(state, step))
+            state = self._causal.advance(state, x_i, step)
             points.append(x_i)
-            total = total + (ladj if self._axis == -1 else ladj.flatten(self._axis + 1).sum(-1))
-        return torch.stack(torch.broadcast_tensors(*points), self._axis), total
+            total = total + ladj.flatten(self._axis).sum(-1)
+        batch = total.shape
+        x = torch.cat([x_i.expand(*batch, *x_i.shape[self._axis :]) for x_i in points], self._axis)
+        return x if self._in_sequence else x.index_select(self._axis, self.sequence.argsort()), total
 
     def _by_sweeps(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """All at once, as often as it takes in the worst case."""
         x = ladj = z
-        for _ in range(self.domain.shape[0]):
+        for _ in self._causal.steps:
             x, ladj = self.univariate.inverse(z, self._causal(x, context))
         return x, ladj.flatten(self._axis).sum(-1)
 
