@@ -29,8 +29,8 @@ class MaskedMLP(nn.Module):
 
     What is before i may be coarser: with `passes`, features come in groups, and one sees the groups before its own;
     with `adjacency`, it sees its parents in a graph. Hidden units are sorted by when the inputs that they see are
-    known, so that `begin`, `emit` and `advance` compute every unit once while inputs arrive: an autoregressive inverse costs
-    about one pass, in as many steps as there are features, groups, or levels of the graph.
+    known, so that `begin`, `emit` and `advance` compute every unit once while inputs arrive: an autoregressive inverse
+    costs about one pass, in as many steps as there are features, groups, or levels of the graph.
 
     Use it as the conditioner of `transforms.Autoregressive`. Inputs are squashed to [-3, 3]; the last layer is
     zero at the start.
