@@ -63,10 +63,14 @@ def names(folder):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape['features']}")
-@pytest.mark.parametrize("name", flows.names())
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [(name, shape) for name in flows.names("vectors") for shape in SHAPES]
+    + [(name, {"features": (1, 4, 4)}) for name in flows.names("images")],
+    ids=lambda value: value if isinstance(value, str) else f"{value['features']}",
+)
 def test_a_loaded_flow_is_the_saved_one(tmp_path, name, shape, dtype):
-    saved = trained(name, **shape).to(dtype)
+    saved = trained(name, **shape).to(dtype).eval()
     path = tmp_path / "model.safetensors"
     flows.save(saved, path)
     loaded = flows.load(path)

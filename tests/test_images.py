@@ -2,17 +2,21 @@
 
 import re
 from dataclasses import replace
+from inspect import signature
+from pathlib import Path
 
 import pytest
 import torch
 
 import laws
 import zoo
+from unwarp import fit, flows, load, save, trace
 from unwarp._space import POSITIVE, REAL, Integers, Space
-from unwarp.distributions import estimate
+from unwarp.distributions import Uniform, estimate
 from unwarp.doctor import _densities
-from unwarp.errors import ConfigError, ShapeError, SpaceError
+from unwarp.errors import ConfigError, RecipeError, ShapeError, SpaceError
 from unwarp.networks import MLP, ConvNet
+from unwarp.training import bits_per_dimension
 from unwarp.transforms import (
     LU,
     ActNorm,
@@ -46,6 +50,13 @@ ERRORS = [
     (lambda: MultiScale([]), ConfigError, "at least one level"),
     (lambda: MultiScale([LU(3), LU(1)]), ConfigError, "even number of channels"),
     (lambda: MultiScale([LU(4), LU(4)]), SpaceError, "level 1 to start with the first half"),
+    (lambda: flows.glow((1, 28, 28), levels=3), ConfigError, "at most 2 levels for images of 28 x 28"),
+    (lambda: flows.glow((1, 7, 8), levels=1), ConfigError, "at most 0 levels"),
+    (lambda: flows.glow(4), RecipeError, "features"),
+    (lambda: flows.glow((1, 8, 8), values=1), RecipeError, "values"),
+    (lambda: flows.nsf((1, 8, 8)), RecipeError, "features"),
+    (lambda: bits_per_dimension(torch.zeros(1), 0), ConfigError, "entries"),
+    (lambda: bits_per_dimension(torch.zeros(1), 2, width=0.0), ConfigError, "width"),
     (lambda: Reshape((2, 2), (5,)), ConfigError, "as many entries; got (2, 2) and (5,)"),
 ]
 
@@ -175,3 +186,59 @@ def test_multiscale_lets_go_of_the_second_half() -> None:
     assert torch.equal(z[:8], first[2:].flatten())
     assert sorted(z.tolist()) == sorted(x.flatten().tolist())
     assert torch.equal(layer.decode(z), x)
+
+
+def test_bits_of_a_uniform_byte_are_eight() -> None:
+    """As whole numbers; as reals on the unit interval in steps of 1/256; and through a flow that knows nothing yet."""
+    as_numbers = bits_per_dimension(-6 * torch.tensor(256.0).log(), 6)
+    as_reals = bits_per_dimension(torch.zeros(3), 6, width=1 / 256)
+    assert torch.allclose(as_numbers, torch.tensor(8.0))
+    assert torch.allclose(as_reals, torch.full((3,), 8.0))
+    layer = Dequantize((2, 1, 3), 0, 255)
+    bound = layer(layer.domain.draw(4))[1] + Uniform((2, 1, 3)).log_prob(layer.encode(layer.domain.draw(4)))
+    assert torch.allclose(bits_per_dimension(bound, 6), torch.full((4,), 8.0))
+
+
+def stripes(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images of 4 x 4 pixels with values 0 to 3, each of one of two kinds of stripes, and the kinds in one-hot form."""
+    generator = torch.Generator().manual_seed(0)
+    kind = torch.randint(2, (n,), generator=generator)
+    rows = torch.tensor([0.0, 3.0, 0.0, 3.0]).unsqueeze(-1).expand(4, 4)
+    x = torch.where(kind[:, None, None, None] == 0, rows, rows.mT)
+    flip = torch.rand(n, 1, 4, 4, generator=generator) < 0.05
+    return torch.where(flip, 3 - x, x), torch.nn.functional.one_hot(kind, 2).float()
+
+
+@pytest.mark.parametrize("name", flows.names("images"))
+def test_recipes_learn_whole_numbers(name: str) -> None:
+    """Independent pixels take half a nat or more each; the kind of stripes and few flips take much less."""
+    if "values" not in signature(getattr(flows, name)).parameters:
+        pytest.skip("takes reals")
+    x, kind = stripes(400)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        flow = flows.flow(name, (1, 4, 4), levels=1, layers=2, hidden=(16,), values=4, context=2)
+    history = fit(flow, x, context=kind, max_steps=60, seed=0)
+    assert history.baselines == {}
+    assert flow.kind == "bound"
+    assert history.held_out is not None and bits_per_dimension(torch.tensor(history.held_out), 16) < 1.6
+    draws = flow.sample((20,), torch.eye(2))
+    assert draws.shape == (20, 2, 1, 4, 4)
+    assert bool(flow.space.contains(draws).all())
+    assert torch.equal(flow.log_prob(x.byte(), kind), flow.log_prob(x, kind))
+    assert [step.name for step in trace(flow, x[:2], kind[:2])][:2] == ["data", "Dequantize"]
+
+
+def test_image_flows_are_saved_with_their_shape(tmp_path: Path) -> None:
+    flow = flows.flow("realnvp_image", (2, 4, 4), levels=1, layers=1, hidden=(4,), dequantization="variational").eval()
+    assert flow.spec is not None and flow.spec["features"] == [2, 4, 4]
+    save(flow, tmp_path / "images.safetensors")
+    x = flow.space.draw(3)
+    assert torch.equal(load(tmp_path / "images.safetensors").eval().log_prob(x), flow.log_prob(x))
+
+
+def test_what_lies_off_the_grid_has_no_probability() -> None:
+    flow = flows.glow((1, 2, 2), levels=1, layers=1, hidden=(4,), values=4)
+    x = torch.zeros(3, 1, 2, 2)
+    x[1, 0, 0, 0], x[2, 0, 1, 1] = 0.5, 4.0
+    assert flow.log_prob(x).isfinite().tolist() == [True, False, False]

@@ -105,7 +105,7 @@ def flow_and_scale(draw: st.DrawFn) -> tuple[flows.Flow, float]:
         "base": draw(st.sampled_from(["normal", "student", "mixture"])),
         "tails": draw(st.sampled_from(["light", "heavy"])),
     }
-    name = draw(st.sampled_from(flows.names()))
+    name = draw(st.sampled_from(flows.names("vectors")))
     if name == "nsf":
         options["structure"] = draw(st.sampled_from(["coupling", "autoregressive"]))
         options["bins"] = draw(st.integers(2, 12))

@@ -12,6 +12,17 @@ from unwarp import flows
 
 HERE = Path(__file__).parent
 FLOWS = {
+    "realnvp_image": {"features": (1, 4, 4), "levels": 1, "layers": 1, "hidden": (2,), "values": 4, "context": 2},
+    "glow": {"features": (1, 4, 4), "levels": 2, "layers": 1, "hidden": (2,), "dequantization": "none"},
+    "nsf_image": {
+        "features": (1, 2, 2),
+        "levels": 1,
+        "layers": 1,
+        "hidden": (2,),
+        "bins": 2,
+        "values": 16,
+        "dequantization": "variational",
+    },
     "nice": {"features": 2, "layers": 2, "hidden": (4,)},
     "realnvp": {"features": 3, "layers": 2, "hidden": (4,), "context": 2},
     "maf": {"features": 3, "layers": 2, "hidden": (4, 4), "base": "mixture", "components": 2},

@@ -70,4 +70,10 @@ ROWS: dict[str, Callable[[], Flow]] = {
     "cnf": lambda: flows.cnf(2, hidden=(4,), time=1, solver="midpoint", steps=1),
     "cnf(1 feature, context)": lambda: flows.cnf(1, hidden=(4,), time=1, solver="euler", steps=1, layers=2, context=1),
     "ffjord": lambda: flows.ffjord(2, hidden=(4,), time=1, solver="midpoint", steps=1),
+    "realnvp_image": lambda: flows.realnvp_image((1, 2, 2), levels=1, layers=1, hidden=(4,), values=4),
+    "glow": lambda: flows.glow((1, 4, 4), levels=2, layers=1, hidden=(2,), dequantization="none"),
+    "glow(context)": lambda: flows.glow((1, 2, 2), levels=1, layers=1, hidden=(4,), values=2, context=2),
+    "nsf_image": lambda: flows.nsf_image(
+        (1, 2, 2), levels=1, layers=1, hidden=(4,), bins=2, values=3, dequantization="variational"
+    ),
 }

@@ -3,6 +3,7 @@
 from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config, save, to_bytes
 from unwarp.flows._citation import citation
 from unwarp.flows._continuous import cnf, ffjord
+from unwarp.flows._image import glow, nsf_image, realnvp_image
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._residual import planar, radial, sylvester
 from unwarp.flows._structured import bnaf
@@ -19,6 +20,7 @@ __all__ = [
     "ffjord",
     "flow",
     "from_bytes",
+    "glow",
     "iaf",
     "jet",
     "load",
@@ -27,10 +29,12 @@ __all__ = [
     "names",
     "nice",
     "nsf",
+    "nsf_image",
     "planar",
     "radial",
     "read_config",
     "realnvp",
+    "realnvp_image",
     "save",
     "suited",
     "sylvester",

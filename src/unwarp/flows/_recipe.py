@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Annotated, Any, Literal, ParamSpec, Unpack, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from unwarp.distributions import Flow
@@ -18,6 +18,7 @@ __all__ = ["build", "flow", "names", "recipe"]
 
 Features = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 Shape = Features | Annotated[tuple[Features, ...], Field(min_length=1, max_length=4)]
+Image = tuple[Features, Features, Features]
 Context = Annotated[int, Field(strict=True, ge=0, le=100_000)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=256)]
 Rank = Annotated[int, Field(strict=True, ge=1, le=4096)]
@@ -37,6 +38,7 @@ Supports = OneSupport | Annotated[list[OneSupport], Field(max_length=100_000)]
 P = ParamSpec("P")
 _RECIPES: dict[str, Callable[..., Flow]] = {}
 _OPTIONS: dict[str, type[BaseModel]] = {}
+_EVENTS: dict[str, dict[str, bool]] = {}  # recipe -> which kinds of events it takes
 
 
 def recipe(function: Callable[P, Flow]) -> Callable[P, Flow]:
@@ -65,6 +67,7 @@ def recipe(function: Callable[P, Flow]) -> Callable[P, Flow]:
     checked.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
     _RECIPES[name] = checked
     _OPTIONS[name] = model
+    _EVENTS[name] = {events: _holds(hints["features"], shape) for events, shape in _SHAPES.items()}
     return checked
 
 
@@ -90,14 +93,25 @@ def _signature(function: Callable[..., Flow], hints: dict[str, Any]) -> inspect.
     return signature.replace(parameters=[*named, *rest])
 
 
-def names() -> list[str]:
-    """The recipes' names, sorted.
+_SHAPES: dict[str, Any] = {"vectors": 1, "images": (1, 1, 1)}
+
+
+def _holds(hint: Any, value: Any) -> bool:
+    try:
+        TypeAdapter(hint).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def names(events: Literal["any", "vectors", "images"] = "any") -> list[str]:
+    """The recipes' names, sorted: all, or those for vectors or for images.
 
     Example:
-        >>> "nsf" in names()
-        True
+        >>> "nsf" in names(), "nsf" in names("images"), "glow" in names("images")
+        (True, False, True)
     """
-    return sorted(_RECIPES)
+    return sorted(name for name in _RECIPES if events == "any" or _EVENTS[name][events])
 
 
 def flow(name: str, features: int | Sequence[int], **options: Any) -> Flow:

@@ -58,6 +58,7 @@ class ConvNet(nn.Module):
         _check.at_least("ConvNet", "out", out, 1)
         if _check.at_least("ConvNet", "kernel", kernel, 1) % 2 == 0:
             raise ConfigError(f"ConvNet: expected an odd kernel; got {kernel}. Take {kernel + 1}.")
+        self._sizes = f"{channels} -> {out}, hidden={tuple(hidden)}"
         self._context, self._block = _check_context(context), _check.sizes("ConvNet", "block", block)
         seen = 0
         if self._context:
@@ -78,6 +79,9 @@ class ConvNet(nn.Module):
             h = h + more if i and more.shape[1] == h.shape[1] else more
         out = self.out(h.relu() if len(self.hidden) else h)
         return out.reshape(*batch, *out.shape[1:])
+
+    def __repr__(self) -> str:
+        return f"ConvNet({self._sizes})"
 
     def _planes(self, context: Tensor, x: Tensor) -> Tensor:
         """The context as channels of x's height and width."""
@@ -111,7 +115,3 @@ class _Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.weight.shape[-1] // 2)
-
-    def extra_repr(self) -> str:
-        outputs, inputs, kernel, _ = self.weight.shape
-        return f"{inputs} -> {outputs}, {kernel} x {kernel}"

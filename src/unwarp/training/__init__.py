@@ -2,7 +2,18 @@
 
 from unwarp.training._history import History, Step
 from unwarp.training._loop import fit, steps
+from unwarp.training._metrics import bits_per_dimension
 from unwarp.training._objectives import Objective, likelihood
 from unwarp.training._progress import json_lines, progress_bar
 
-__all__ = ["History", "Objective", "Step", "fit", "json_lines", "likelihood", "progress_bar", "steps"]
+__all__ = [
+    "History",
+    "Objective",
+    "Step",
+    "bits_per_dimension",
+    "fit",
+    "json_lines",
+    "likelihood",
+    "progress_bar",
+    "steps",
+]

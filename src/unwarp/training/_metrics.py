@@ -9,15 +9,40 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
+from unwarp import _check
 from unwarp.functional import fit_gaussian_mixture, gaussian_mixture_log_prob
 from unwarp.training._random import mixed
 from unwarp.training._rows import Rows
 
-__all__ = ["Baseline", "compare"]
+__all__ = ["Baseline", "bits_per_dimension", "compare"]
 
 Baseline = Literal["gaussian", "linear", "mixture"]
 _WORK = 2e9  # what one round of EM may cost: rows x components x features^2
 _FEATURES = 256  # beyond these a full covariance says more about the number of rows than about the data
+
+
+def bits_per_dimension(log_prob: Tensor, entries: int, *, width: float = 1.0) -> Tensor:
+    r"""Bits that one entry of an event costs: $-\log_2 p / D - \log_2 w$ for D entries recorded in steps of w.
+
+    Use it to compare densities of images and sounds, whatever their size and units. The log probability of whole
+    numbers, and its bound, has steps of 1; a density of pixels that were divided by 256 has steps of 1/256.
+
+    Args:
+        log_prob: log densities or log probabilities in nats, any shape.
+        entries: how many numbers an event has, D: channels times height times width.
+        width: distance w of two neighbouring values, in the units of the data that `log_prob` is of.
+
+    Raises:
+        ConfigError: if `entries < 1` or `width` is not finite and positive.
+
+    Example:
+        >>> import math
+        >>> float(bits_per_dimension(torch.tensor(-10 * math.log(256)), 10))
+        8.0
+    """
+    _check.at_least("bits_per_dimension", "entries", entries, 1)
+    _check.positive("bits_per_dimension", "width", width)
+    return -(log_prob / entries + math.log(width)) / math.log(2)
 
 
 def compare(flow: Tensor, train: Rows, held: Rows, baselines: Sequence[Baseline], seed: int) -> dict[str, Any]:

@@ -89,6 +89,9 @@ class Compose(Transform):
                 with torch.no_grad():
                     x = part.encode(x, context)
 
+    def __repr__(self) -> str:
+        return repr(self.parts).replace("ModuleList", "Compose", 1)
+
 
 class Inverse(Transform):
     """A transform with its two directions exchanged: `Inverse(f).forward` is `f.inverse`.
@@ -123,6 +126,10 @@ class Inverse(Transform):
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         return self.transform.encode(z, context)
+
+    def __repr__(self) -> str:
+        inner = repr(self.transform)
+        return super().__repr__() if "\n" in inner else f"Inverse({inner})"
 
 
 _EXCHANGED: dict[Loses, Loses] = {"nothing": "nothing", "forward": "inverse", "inverse": "forward", "both": "both"}

@@ -78,6 +78,7 @@ class Dequantize(Transform):
         self.source = Noise() if fill is None else Fill("Dequantize", unit, domain, fill)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         whole = x - self.low
         if isinstance(self.source, Fill):
             u, log_q = self.source.draw(self._centered(whole))

@@ -76,8 +76,9 @@ class Pixelwise(Transform):
         at = context.dim() - len(self.context_shape)
         return context.unsqueeze(at).unsqueeze(at)
 
-    def extra_repr(self) -> str:
-        return " x ".join(map(str, self.domain.shape))
+    def __repr__(self) -> str:
+        rows = [line.strip() for line in repr(self.transform).splitlines()]
+        return f"Pixelwise({' '.join(rows)}, {self.domain.shape[1]}, {self.domain.shape[2]})"
 
 
 def _image_space(space: Space, height: int, width: int) -> Space:

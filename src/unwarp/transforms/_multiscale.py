@@ -105,6 +105,9 @@ class MultiScale(Transform):
             with torch.no_grad():
                 x = self._let_go(level.encode(x, given), shape, [])
 
+    def __repr__(self) -> str:
+        return repr(self.levels).replace("ModuleList", "MultiScale", 1)
+
     def _let_go(self, x: Tensor, shape: tuple[int, ...], done: list[Tensor]) -> Tensor:
         """Put the part of `shape` that is done, flat, with the others; return what goes on."""
         axis = -len(shape)

@@ -1,0 +1,206 @@
+"""Recipes for images: whole numbers or reals in (channels, height, width)."""
+
+# pyright: reportTypedDictNotRequiredAccess=false
+# A caller may leave options out; `recipe` fills them in before a recipe sees them.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Literal, TypedDict, Unpack
+
+from pydantic import Field
+
+from unwarp.distributions import Flow, Normal
+from unwarp.errors import ConfigError
+from unwarp.flows._recipe import Bins, Bound, Context, Floor, Hidden, Image, Layers, recipe
+from unwarp.networks import ConvNet
+from unwarp.transforms import (
+    LU,
+    ActNorm,
+    Checkerboard,
+    Compose,
+    Coupling,
+    Dequantize,
+    Elementwise,
+    Inverse,
+    MultiScale,
+    Permute,
+    Pixelwise,
+    Squeeze,
+    Standardize,
+    Transform,
+)
+from unwarp.univariates import Affine, RationalQuadratic, Sigmoid, Univariate
+
+__all__ = ["glow", "nsf_image", "realnvp_image"]
+
+Dequantization = Literal["uniform", "variational", "none"]
+Levels = Annotated[int, Field(strict=True, ge=1, le=16)]
+Values = Annotated[int, Field(strict=True, ge=2, le=65536)]
+
+
+class Pixels(TypedDict, total=False):
+    """The options that all recipes for images have.
+
+    Attributes:
+        context: length of the context, such as a class in one-hot form; 0 for none.
+        levels: how often 2 x 2 pixels become one and, but for the last time, half of the channels are done.
+        layers: couplings of a kind in each level.
+        hidden: channels of the conditioners' hidden layers.
+        values: pixels are the whole numbers from 0 to values - 1.
+        dequantization: how they are spread to reals: "uniform", or "variational" by a small flow of its own; `log_prob`
+            is then a lower bound of a log probability. "none" for pixels that are real numbers: their density is exact.
+    """
+
+    context: Annotated[Context, Field(default=0)]
+    levels: Annotated[Levels, Field(default=2)]
+    layers: Annotated[Layers, Field(default=4)]
+    hidden: Annotated[Hidden, Field(default=(64, 64))]
+    values: Annotated[Values, Field(default=256)]
+    dequantization: Annotated[Dequantization, Field(default="uniform")]
+
+
+@recipe
+def realnvp_image(features: Image, **pixels: Unpack[Pixels]) -> Flow:
+    """RealNVP for images: in each level couplings on a checkerboard, then on channels, that scale and shift.
+
+    Use it for small images with few channels, where couplings on the full resolution pay.
+
+    Args:
+        features: (channels, height, width).
+        pixels: what all recipes for images take, see `Pixels`.
+
+    Source: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, section 4.1. Differs: `ActNorm` takes the place of
+    batch normalisation, and what is done early is modelled given the rest.
+    """
+    return _images("realnvp_image", features, Affine(), pixels, before=_checkered, after=_by_channels)
+
+
+@recipe
+def glow(features: Image, **pixels: Unpack[Pixels]) -> Flow:
+    """Glow: in each level a scale and shift of channels, an invertible 1x1 convolution and a coupling, many times.
+
+    Use it for images where samples should come fast; the usual starting point.
+
+    Args: as for `realnvp_image`.
+
+    Source: Kingma and Dhariwal, 2018, arXiv:1807.03039. Differs: channels are reversed before each 1x1 convolution,
+    which starts as the identity.
+    """
+    return _images("glow", features, Affine(), pixels, after=_convolved)
+
+
+@recipe
+def nsf_image(
+    features: Image, *, bins: Bins = 8, bound: Bound = 5.0, floor: Floor = 3e-2, **pixels: Unpack[Pixels]
+) -> Flow:
+    """Neural spline flow for images: `glow` with rational-quadratic splines in its couplings.
+
+    Use it where `glow` needs too many layers, such as images whose pixels have several modes.
+
+    Args:
+        features: (channels, height, width).
+        bins: bins of each spline.
+        bound: half-width of the splines' box.
+        floor: least slope, and least share of a bin.
+        pixels: as for `realnvp_image`.
+
+    Source: Durkan, Bekasov, Murray and Papamakarios, 2019, arXiv:1906.04032, section 5.3.
+    """
+    return _images(
+        "nsf_image", features, RationalQuadratic(bins, bound, min(floor, 0.5 / bins), floor), pixels, after=_convolved
+    )
+
+
+def _images(
+    name: str,
+    shape: Image,
+    univariate: Univariate,
+    pixels: Pixels,
+    *,
+    before: Callable[[Image, Univariate, Pixels], list[Transform]] | None = None,
+    after: Callable[[Image, Univariate, Pixels], list[Transform]],
+) -> Flow:
+    """Reals, then levels of layers before and after a squeeze, then a normal base: the flow of a recipe for images."""
+    channels, height, width = shape
+    most = min((size & -size).bit_length() - 1 for size in (height, width))
+    if pixels["levels"] > most:
+        raise ConfigError(
+            f"{name}: expected at most {most} levels for images of {height} x {width}, which halve as often; "
+            f"got {pixels['levels']}. {'Use fewer levels, or pad' if most else 'Pad'} the images."
+        )
+    levels: list[Transform] = []
+    for level in range(pixels["levels"]):
+        early = [] if before is None else before((channels, height, width), univariate, pixels)
+        squeeze = Squeeze(channels, height, width)
+        channels, height, width = squeeze.codomain.shape
+        late = after((channels, height, width), univariate, pixels)
+        if level < pixels["levels"] - 1:
+            late.append(_coupling((channels, height, width), Affine(), pixels))
+        levels.append(Compose([*early, squeeze, *late]))
+        channels = channels // 2
+    return Flow(Compose([*_to_reals(shape, pixels), MultiScale(levels)]), Normal(math.prod(shape)))
+
+
+def _to_reals(shape: Image, pixels: Pixels) -> list[Transform]:
+    """Whole numbers to reals of about mean 0 and variance 1."""
+    channels, height, width = shape
+    standardize = Pixelwise(Standardize(channels), height, width)
+    if pixels["dequantization"] == "none":
+        return [standardize]
+    fill = _fill(shape, pixels) if pixels["dequantization"] == "variational" else None
+    spread = Dequantize(shape, 0, pixels["values"] - 1, margin=0.0556, fill=fill)
+    return [spread, _logit(shape, Sigmoid(spread.interval)), standardize]
+
+
+def _logit(shape: Image, sigmoid: Sigmoid) -> Transform:
+    return Pixelwise(Inverse(Elementwise(shape[0], sigmoid)), shape[1], shape[2])
+
+
+def _fill(shape: Image, pixels: Pixels) -> Transform:
+    """The flow that spreads pixels within their bins, as the image around them says."""
+    channels, height, width = shape
+    board = Checkerboard(channels, height, width)
+    parts: list[Transform] = [_logit(shape, Sigmoid()), board]
+    for first in (True, False):
+        net = ConvNet(channels, 2 * channels, hidden=pixels["hidden"], context=shape, block=(1, 2))
+        keep = [first] * channels + [not first] * channels
+        parts.append(Coupling(board.codomain.shape, Affine(), net, mask=keep, context=shape))
+    return Compose([*parts, Inverse(Checkerboard(channels, height, width))])
+
+
+def _coupling(shape: Image, univariate: Univariate, pixels: Pixels, *, second: bool = False) -> Coupling:
+    """One that keeps the first half of the channels, or the second."""
+    half, context = shape[0] // 2, pixels["context"]
+    kept = half if not second else shape[0] - half
+    net = ConvNet(kept, (shape[0] - kept) * univariate.n_params, hidden=pixels["hidden"], context=context)
+    keep = [(i < half) != second for i in range(shape[0])]
+    return Coupling(shape, univariate, net, mask=keep, context=context)
+
+
+def _checkered(shape: Image, univariate: Univariate, pixels: Pixels) -> list[Transform]:
+    """Couplings that keep the white squares, then the black ones, and so on."""
+    board = Checkerboard(*shape)
+    halves: Image = (2 * shape[0], shape[1], shape[2] // 2)
+    return [board, *_by_channels(halves, univariate, pixels), Inverse(Checkerboard(*shape))]
+
+
+def _by_channels(shape: Image, univariate: Univariate, pixels: Pixels) -> list[Transform]:
+    """Couplings that keep one half of the channels, then the other."""
+    parts: list[Transform] = []
+    for layer in range(pixels["layers"]):
+        parts.append(_coupling(shape, univariate, pixels, second=layer % 2 == 1))
+        parts.append(Pixelwise(ActNorm(shape[0]), *shape[1:]))
+    return parts
+
+
+def _convolved(shape: Image, univariate: Univariate, pixels: Pixels) -> list[Transform]:
+    """Glow's steps: scale and shift, 1x1 convolution, coupling."""
+    channels, height, width = shape
+    parts: list[Transform] = []
+    for _ in range(pixels["layers"]):
+        parts.append(Pixelwise(ActNorm(channels), height, width))
+        parts += [Pixelwise(mix, height, width) for mix in (Permute(range(channels)[::-1]), LU(channels))]
+        parts.append(_coupling(shape, univariate, pixels))
+    return parts
