@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unwarp import flow
 from unwarp.doctor._subject import perturbed
 from unwarp.errors import ConfigError
 from unwarp.functional import bound_kernel, causal_convolution, cayley, householder, householder_inverse, skew
@@ -22,6 +23,7 @@ from unwarp.transforms import (
     Butterfly,
     Cayley,
     ConvolutionExponential,
+    Coupling,
     EmergingConvolution,
     Haar,
     Householder,
@@ -32,6 +34,7 @@ from unwarp.transforms import (
     Rotation,
     Transform,
     Triangular,
+    Whiten,
 )
 
 ERRORS = [
@@ -236,3 +239,11 @@ def test_batch_norm_bears_a_constant_feature() -> None:
     z, ladj = layer(x)
     (slope,) = torch.autograd.grad(z.sum() + ladj.sum(), x)
     assert bool(z.isfinite().all() & ladj.isfinite().all() & slope.isfinite().all())
+
+
+@pytest.mark.parametrize(("mixing", "mixes"), [("none", 0), ("whiten", 1), ("lu", 2), ("householder", 2)])
+def test_mixing_comes_between_the_layers(mixing: str, mixes: int) -> None:
+    kinds = [type(part) for part in flow("nsf", 2, layers=3, hidden=(8,), mixing=mixing).transform.modules()]
+    assert sum(kind in (LU, Householder, Whiten) for kind in kinds) == mixes
+    order = [kind.__name__ for kind in kinds if kind in (LU, Householder, Whiten, Coupling)]
+    assert order[0] == "Coupling" and order[-1] == "Coupling" and len(order) == 3 + mixes

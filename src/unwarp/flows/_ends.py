@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
@@ -14,14 +15,14 @@ from unwarp._space import POSITIVE, REAL, Interval, Space, Support
 from unwarp.distributions import Distribution, Flow, GaussianMixture, Normal, StudentT
 from unwarp.errors import RecipeError
 from unwarp.flows._recipe import Components, Marginals, OneSupport, Supports
-from unwarp.transforms import Compose, Elementwise, Standardize, Transform, Unconstrain, Whiten
+from unwarp.transforms import LU, Compose, Elementwise, Householder, Standardize, Transform, Unconstrain, Whiten
 from unwarp.univariates import HeavyTail, RationalQuadratic
 
 __all__ = ["Ends", "vectors"]
 
 Base = Literal["normal", "student", "mixture"]
 Tails = Literal["light", "heavy"]
-Mixing = Literal["none", "whiten"]
+Mixing = Literal["none", "whiten", "lu", "householder"]
 
 
 class Ends(TypedDict, total=False):
@@ -33,6 +34,7 @@ class Ends(TypedDict, total=False):
         marginals: bins of a learned spline for each feature next to the data, which `adapt` starts; 0 for none.
         mixing: "whiten" adds a fixed triangular map after the first layer, which `adapt` sets so that its output is
             uncorrelated: edges and gaps along the axes are the first layer's, narrow ridges across them the others'.
+            "lu" and "householder" add a learned mix or rotation after every layer but the last.
         base: "normal", "student" or "mixture", the latent's distribution.
         components: largest number of the mixture's components.
     """
@@ -59,8 +61,17 @@ def vectors(features: int, parts: Sequence[Transform], ends: Ends) -> Flow:
         "student": lambda: StudentT(features),
         "mixture": lambda: GaussianMixture(features, ends["components"]),
     }
-    middle = [Whiten(features)] if ends["mixing"] == "whiten" else []
-    return Flow(Compose([*front, *parts[:1], *middle, *parts[1:]]), bases[ends["base"]]())
+    return Flow(Compose([*front, *_mixed(features, parts, ends["mixing"])]), bases[ends["base"]]())
+
+
+def _mixed(features: int, parts: Sequence[Transform], mixing: Mixing) -> list[Transform]:
+    """The layers, with a fixed mix after the first, or a learned one after each but the last."""
+    if mixing == "none":
+        return list(parts)
+    kinds = {"whiten": Whiten, "lu": LU, "householder": Householder}
+    mixes = 1 if mixing == "whiten" else max(1, len(parts) - 1)
+    pairs = [[part, kinds[mixing](features)] for part in parts[:mixes]]
+    return [*chain.from_iterable(pairs), *parts[mixes:]]
 
 
 def _supports(features: int, support: OneSupport | list[OneSupport]) -> Support | tuple[Support, ...]:
