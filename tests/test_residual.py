@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from unwarp import flows
-from unwarp.distributions import Flow, Normal
+from unwarp.distributions import Flow, Normal, estimate
+from unwarp.doctor import _maps
+from unwarp.doctor._subject import subject_of
 from unwarp.errors import ConfigError, RecipeError, ShapeError
-from unwarp.networks import MLP
-from unwarp.transforms import Inverse, Planar, Radial, Sylvester, Transform
+from unwarp.networks import MLP, LipschitzNet
+from unwarp.networks._lipschitz import spectral_bound
+from unwarp.transforms import Inverse, Planar, Radial, Residual, Sylvester, Transform
 
 MAKERS: dict[str, Callable[[], Transform]] = {
     "Planar": lambda: Planar(3),
@@ -89,6 +92,87 @@ def test_sylvester_of_rank_one_is_planar() -> None:
         assert torch.allclose(found, expected, atol=1e-6)
 
 
+def stretch(net: LipschitzNet, x: torch.Tensor, context: torch.Tensor | None) -> float:
+    """The largest singular value of the network's Jacobian over the rows of x."""
+    eye = torch.eye(x.shape[-1], dtype=x.dtype).expand(len(x), -1, -1)
+    return float(torch.linalg.matrix_norm(net.prepared(context)(x)[1](eye), 2).max())
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.3, 3.0, 1000.0])
+def test_contraction_holds_for_any_weights(scale: float) -> None:
+    """In training and in evaluation, near and far, and it is not loose by much: weights can get to 70 % of it."""
+    generator = torch.Generator().manual_seed(0)
+    net = LipschitzNet(3, hidden=(32, 8), lipschitz=0.8, context=2).double()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(torch.randn(p.shape, generator=generator, dtype=p.dtype), alpha=scale)
+        x = torch.randn(5000, 3, generator=generator, dtype=torch.float64)
+        context = torch.randn(5000, 2, generator=generator, dtype=torch.float64)
+        for size in (0.1, 1.0, 30.0):
+            assert stretch(net, size * x, context) < 0.8
+            a, b = (net(points, context) for points in (size * x, size * x.roll(1, 0)))
+            assert bool(((a - b).norm(dim=-1) < 0.8 * size * (x - x.roll(1, 0)).norm(dim=-1)).all() or scale == 0)
+
+
+def test_spectral_bound_is_above_and_near() -> None:
+    for shape in ((1, 1), (1, 9), (64, 64), (128, 16), (5, 40)):
+        w = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        ratio = float(spectral_bound(w) / torch.linalg.matrix_norm(w, 2))
+        assert 1 - 1e-12 <= ratio <= 1.03
+    low_rank = torch.ones(50, 50)
+    assert float(spectral_bound(low_rank)) == pytest.approx(50.0, rel=1e-5)
+    assert float(spectral_bound(torch.zeros(3, 4))) < 1e-6
+
+
+@pytest.mark.parametrize("ladj", ["exact", "roulette"])
+def test_inverse_reaches_its_residual(ladj: str) -> None:
+    """Steep networks of many features, in both dtypes: the misfit is of the size of rounding."""
+    for dtype, allowed in ((torch.float64, 1e-13), (torch.float32, 1e-5)):
+        f = wild(lambda: Residual(16, LipschitzNet(16, hidden=(32, 32), lipschitz=0.9), ladj=ladj), 2.0).to(dtype)
+        z = torch.randn(50, 16, generator=torch.Generator().manual_seed(2), dtype=dtype)
+        with torch.no_grad():
+            for size in (1.0, 1e4):
+                misfit = f.encode(f.decode(size * z)) - size * z
+                assert float(misfit.abs().max()) <= allowed * size * 5
+
+
+def roulette() -> tuple[Flow, Flow]:
+    """The same flow with an estimated and with an exact ladj."""
+    rough = wild(lambda: Residual(3, LipschitzNet(3, hidden=(8,), lipschitz=0.5), ladj="roulette", terms=2), 1.0)
+    fine = Residual(3, rough.net).double()
+    return Flow(rough, Normal(3).double()).eval(), Flow(fine, Normal(3).double()).eval()
+
+
+def test_roulette_is_unbiased() -> None:
+    rough, fine = roulette()
+    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    found, exact = estimate(rough, x, draws=600), estimate(fine, x)
+    assert (found.kind, exact.kind) == ("estimate", "exact")
+    assert float(found.error.max()) < 0.05
+    assert bool(((found.value - exact.value).abs() < 4.5 * found.error).all())
+
+
+def test_gradient_of_roulette_is_unbiased() -> None:
+    """In training the gradient is another estimate, by Neumann's series; its mean is the exact gradient."""
+    rough, fine = roulette()
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    parameters = list(fine.parameters())  # the net's, which both have
+    exact = torch.autograd.grad(fine.log_prob(x).mean(), parameters)
+    draws = [torch.autograd.grad(rough.train().log_prob(x).mean(), parameters) for _ in range(300)]
+    for i, reference in enumerate(exact):
+        values = torch.stack([draw[i] for draw in draws])
+        error = values.std(0) / math.sqrt(len(draws))
+        assert bool(((values.mean(0) - reference).abs() <= 5 * error + 1e-9).all())
+
+
+def test_the_law_of_estimates_bites() -> None:
+    """A series that is always cut after its first term is biased, and the doctor sees it."""
+    f = wild(lambda: Residual(1, LipschitzNet(1, hidden=(8,)), ladj="roulette"), 1.0)
+    assert _maps.estimate_is_unbiased(subject_of(f)).verdict == "pass"
+    f._weights = lambda x, noise: (torch.ones(1, dtype=x.dtype), 1)  # type: ignore[method-assign]
+    assert _maps.estimate_is_unbiased(subject_of(f)).verdict == "fail"
+
+
 ERRORS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "no features": (lambda: Planar(0), ConfigError, "features"),
     "context without net": (lambda: Planar(2, context=3), ConfigError, "net"),
@@ -97,6 +181,9 @@ ERRORS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "rank too high": (lambda: Sylvester(2, rank=3), ConfigError, "rank <= 2"),
     "rank without choice": (lambda: Sylvester(3, rank=2, basis="triangular"), ConfigError, "rank == 3"),
     "unknown basis": (lambda: Sylvester(3, basis="square"), ConfigError, "basis"),  # type: ignore[arg-type]
+    "no contraction": (lambda: LipschitzNet(2, lipschitz=1.0), ConfigError, "lipschitz"),
+    "nothing at all": (lambda: LipschitzNet(2, lipschitz=0.0), ConfigError, "lipschitz"),
+    "unknown ladj": (lambda: Residual(2, LipschitzNet(2), ladj="series"), ConfigError, "ladj"),  # type: ignore[arg-type]
     "unknown direction": (lambda: flows.flow("planar", 2, explicit="both"), RecipeError, "explicit"),
 }
 

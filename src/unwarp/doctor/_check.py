@@ -26,6 +26,7 @@ MAP_LAWS: tuple[Law, ...] = (
     _maps.ladj_both_ways,
     _maps.ladj_by_integration,
     _maps.identity_at_start,
+    _maps.estimate_is_unbiased,
 )
 LAWS: tuple[Law, ...] = (
     _calls.any_batch,

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import math
+
 import torch
 from torch import Tensor
 
 from unwarp.doctor import _tolerances as tol
 from unwarp.doctor._quadrature import Warp
 from unwarp.doctor._report import Figure, worst_of
-from unwarp.doctor._subject import Call, Subject
-from unwarp.transforms import Chart, Compose, Inverse, Transform
+from unwarp.doctor._subject import Call, Subject, transform_of
+from unwarp.transforms import Chart, Compose, Inverse, Noise, Transform
 
-__all__ = ["identity_at_start", "jacobian", "ladj_both_ways", "ladj_by_integration", "round_trip"]
+__all__ = [
+    "estimate_is_unbiased",
+    "identity_at_start",
+    "jacobian",
+    "ladj_both_ways",
+    "ladj_by_integration",
+    "round_trip",
+]
 
 
 def round_trip(subject: Subject) -> Figure:
@@ -85,14 +95,40 @@ def jacobian(subject: Subject) -> Figure:
         return Figure.skip("no bijection" if f.loses != "nothing" else f"its ladj: {f.kind}")
     if subject.features > 128:
         return Figure.skip("more than 128 features")
-    call = subject.calls()[0]
-    x = f.domain.to_coordinates(call.x)[0].requires_grad_()
-    z, ladj = in_coordinates(f).forward(x, call.context)
-    columns = [torch.autograd.grad(z_i.sum(), x, retain_graph=True)[0] for z_i in z.unbind(-1)]
-    matrix = torch.stack(columns, 1)
+    ladj, matrix = _ladj_and_jacobian(subject)
     reference = torch.linalg.slogdet(matrix).logabsdet
     explained = tol.rounding(matrix.dtype) * torch.linalg.cond(matrix)
     return Figure(worst_of(_beyond(ladj - reference, explained, tol.LADJ, 1 + reference.abs())), tol.LADJ, "nats")
+
+
+def _ladj_and_jacobian(subject: Subject) -> tuple[Tensor, Tensor]:
+    """What the map says of each row, `(rows)`, and the Jacobian between coordinates, `(rows, D, D)`."""
+    f, call = subject.map, subject.calls()[0]
+    x = f.domain.to_coordinates(call.x)[0].requires_grad_()
+    z, ladj = in_coordinates(f).forward(x, call.context)
+    return ladj, torch.stack([torch.autograd.grad(z_i.sum(), x, retain_graph=True)[0] for z_i in z.unbind(-1)], 1)
+
+
+def estimate_is_unbiased(subject: Subject, draws: int = 200) -> Figure:
+    """A ladj that is declared an estimate is, on average, the log-determinant of the Jacobian."""
+    f = subject.map
+    if f.kind != "estimate" or f.loses != "nothing":
+        return Figure.skip(f"its ladj: {f.kind}")
+    if subject.features > 8:
+        return Figure.skip("more than eight features")
+    module = copy.deepcopy(subject.module)
+    whole, call = transform_of(module), subject.calls()[0]
+    ladj: list[Tensor] = []
+    with torch.no_grad():
+        for _ in range(draws):
+            for part in whole.modules():
+                if isinstance(part, Noise):
+                    part.passes.add_(1)
+            ladj.append(in_coordinates(whole).forward(f.domain.to_coordinates(call.x)[0], call.context)[1])
+    error = torch.stack(ladj).std(0) / math.sqrt(draws)
+    gap = torch.stack(ladj).mean(0) - torch.linalg.slogdet(_ladj_and_jacobian(subject)[1]).logabsdet
+    note = f"nats beyond 5 standard errors, of {float(error.mean()):.2g} nats"
+    return Figure(worst_of((gap.abs() - 5 * error).clamp(min=0)), tol.ESTIMATE, note)
 
 
 def ladj_by_integration(subject: Subject) -> Figure:

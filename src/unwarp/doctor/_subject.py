@@ -17,7 +17,7 @@ from unwarp.flows import build
 from unwarp.transforms import Compose, Elementwise, Noise, Transform
 from unwarp.univariates import Univariate
 
-__all__ = ["Call", "Module", "Outputs", "Run", "Subject", "held", "perturbed", "subject_of"]
+__all__ = ["Call", "Module", "Outputs", "Run", "Subject", "held", "perturbed", "subject_of", "transform_of"]
 
 Module = Transform | Distribution
 M = TypeVar("M", bound=nn.Module)

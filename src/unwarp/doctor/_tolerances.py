@@ -6,6 +6,7 @@ import torch
 
 ROUND_TRIP = 1e-9  # |x' - x|, beyond what a rounding of z explains
 LADJ = 1e-8  # ladj against the Jacobian's, or against the other direction's
+ESTIMATE = 1e-3  # mean of an estimate against the log-determinant, beyond its standard errors, nats
 INTEGRAL = {1: 1e-5, 2: 2e-4}  # image of a cell against the integral of exp(ladj), by dimension
 MASS = {1: 1e-3, 2: 2e-3}  # total probability by quadrature, by dimension
 EVIDENCE = 1e-2  # total probability by importance sampling

@@ -5,7 +5,7 @@ from unwarp.flows._citation import citation
 from unwarp.flows._continuous import cnf, ffjord
 from unwarp.flows._image import glow, nsf_image, realnvp_image
 from unwarp.flows._recipe import build, flow, names
-from unwarp.flows._residual import planar, radial, sylvester
+from unwarp.flows._residual import planar, radial, resflow, sylvester
 from unwarp.flows._structured import bnaf
 from unwarp.flows._suited import Candidate, suited
 from unwarp.flows._tabular import iaf, maf, nice, nsf, realnvp
@@ -35,6 +35,7 @@ __all__ = [
     "read_config",
     "realnvp",
     "realnvp_image",
+    "resflow",
     "save",
     "suited",
     "sylvester",

@@ -21,6 +21,7 @@ Shape = Features | Annotated[tuple[Features, ...], Field(min_length=1, max_lengt
 Image = tuple[Features, Features, Features]
 Context = Annotated[int, Field(strict=True, ge=0, le=100_000)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=256)]
+Lipschitz = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Rank = Annotated[int, Field(strict=True, ge=1, le=4096)]
 Bins = Annotated[int, Field(strict=True, ge=2, le=256)]
 Marginals = Annotated[int, Field(strict=True, ge=0, le=256)]

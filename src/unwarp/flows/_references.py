@@ -12,6 +12,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2019,
         "arXiv:1907.02392",
     ),
+    "behrmann2019invertible": (
+        "Behrmann, Jens and Grathwohl, Will and Chen, Ricky T. Q. and Duvenaud, David and Jacobsen, Joern-Henrik",
+        "Invertible Residual Networks",
+        2019,
+        "arXiv:1811.00995",
+    ),
     "berg2018sylvester": (
         "van den Berg, Rianne and Hasenclever, Leonard and Tomczak, Jakub M. and Welling, Max",
         "Sylvester Normalizing Flows for Variational Inference",
@@ -23,6 +29,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "Neural Ordinary Differential Equations",
         2018,
         "arXiv:1806.07366",
+    ),
+    "chen2019residual": (
+        "Chen, Ricky T. Q. and Behrmann, Jens and Duvenaud, David and Jacobsen, Joern-Henrik",
+        "Residual Flows for Invertible Generative Modeling",
+        2019,
+        "arXiv:1906.02735",
     ),
     "decao2019bnaf": (
         "De Cao, Nicola and Aziz, Wilker and Titov, Ivan",
@@ -201,6 +213,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Quadratic": ("mueller2019importance",),
     "Radial": ("rezende2015variational",),
     "RationalQuadratic": ("durkan2019neural",),
+    "Residual": ("behrmann2019invertible", "chen2019residual"),
     "Rotation": ("golinski2019orthogonal",),
     "SVD": ("zhang2018svd",),
     "Squeeze": ("dinh2017realnvp",),
@@ -219,6 +232,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "radial": ("rezende2015variational",),
     "realnvp": ("dinh2017realnvp",),
     "realnvp_image": ("dinh2017realnvp",),
+    "resflow": ("behrmann2019invertible", "chen2019residual"),
     "sylvester": ("berg2018sylvester",),
     "tarflow": ("zhai2024tarflow",),
 }

@@ -9,11 +9,11 @@ from torch import nn
 
 from unwarp.distributions import Flow
 from unwarp.flows._ends import Ends, vectors
-from unwarp.flows._recipe import Context, Features, Hidden, Layers, Rank, recipe
-from unwarp.networks import MLP
-from unwarp.transforms import ActNorm, Inverse, Permute, Planar, Radial, Sylvester, Transform
+from unwarp.flows._recipe import Context, Features, Hidden, Layers, Lipschitz, Rank, recipe
+from unwarp.networks import MLP, LipschitzNet
+from unwarp.transforms import ActNorm, Inverse, Permute, Planar, Radial, Residual, Sylvester, Transform
 
-__all__ = ["planar", "radial", "sylvester"]
+__all__ = ["planar", "radial", "resflow", "sylvester"]
 
 Explicit = Literal["density", "sampling"]
 
@@ -68,6 +68,40 @@ def radial(
     """
     parts = [Radial(features, net=_amortised(features + 2, hidden, context), context=context) for _ in range(layers)]
     return vectors(features, _directed(features, parts, explicit), ends)
+
+
+@recipe
+def resflow(
+    features: Features,
+    *,
+    context: Context = 0,
+    layers: Layers = 8,
+    hidden: Hidden = (64, 64),
+    lipschitz: Lipschitz = 0.9,
+    ladj: Literal["exact", "roulette"] = "exact",
+    **ends: Unpack[Ends],
+) -> Flow:
+    """Residual flow: each layer adds to a point the output of a network that brings points closer together.
+
+    Use it where densities are smooth and no feature is special: nothing is split, ordered or binned.
+
+    Args:
+        features: number of features.
+        context: length of the context; 0 for none.
+        layers: number of residual maps, each followed by a learned scale.
+        hidden: sizes of the networks' hidden layers.
+        lipschitz: bound of the networks' Lipschitz constants, below 1; a map stretches by at most 1 plus this.
+        ladj: "exact", at the cost of one pass a feature, or "roulette", an unbiased estimate for many features.
+        ends: as for `planar`.
+
+    Source: Chen, Behrmann, Duvenaud and Jacobsen, 2019, arXiv:1906.02735; Behrmann, Grathwohl, Chen, Duvenaud and
+    Jacobsen, 2019, arXiv:1811.00995.
+    """
+    parts: list[Transform] = []
+    for _ in range(layers):
+        net = LipschitzNet(features, hidden=hidden, lipschitz=lipschitz, context=context)
+        parts += [Residual(features, net, ladj=ladj), ActNorm(features)]
+    return vectors(features, parts, ends)
 
 
 @recipe

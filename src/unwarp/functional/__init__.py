@@ -19,7 +19,7 @@ from unwarp.functional._mixture import (
     gaussian_mixture_log_prob,
     gaussian_mixture_to_normal,
 )
-from unwarp.functional._newton import solve_nearby
+from unwarp.functional._newton import solve_monotone, solve_nearby
 from unwarp.functional._noise import noise_normal, noise_sign, noise_uniform
 from unwarp.functional._ode import TABLEAUS, Stage, Tableau, integrate_adaptively, runge_kutta
 from unwarp.functional._piecewise import (
@@ -34,6 +34,7 @@ from unwarp.functional._roots import invert_increasing, solve_increasing
 from unwarp.functional._spline import rational_quadratic, rational_quadratic_inverse
 from unwarp.functional._support import exp, log, logit, rescale, sigmoid, softplus, softplus_inverse
 from unwarp.functional._tails import lighten, lighten_inverse
+from unwarp.functional._trace import directional_matrix, log_det, log_det_series
 
 __all__ = [
     "TABLEAUS",
@@ -51,6 +52,7 @@ __all__ = [
     "cubic_inverse",
     "dct_matrix",
     "directional",
+    "directional_matrix",
     "exp",
     "fit_gaussian_mixture",
     "gaussian_mixture_from_normal",
@@ -65,6 +67,8 @@ __all__ = [
     "lighten_inverse",
     "linear_rational",
     "log",
+    "log_det",
+    "log_det_series",
     "logit",
     "noise_normal",
     "noise_sign",
@@ -82,6 +86,7 @@ __all__ = [
     "softplus",
     "softplus_inverse",
     "solve_increasing",
+    "solve_monotone",
     "solve_nearby",
     "upper_triangular",
 ]

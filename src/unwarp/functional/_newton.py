@@ -7,7 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["solve_nearby"]
+__all__ = ["solve_monotone", "solve_nearby"]
+
+_LENGTHS = (1.0, 0.3, 0.05)  # of a Newton step; the best is taken
+_ROUNDS = 20
 
 
 Linearized = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -42,6 +45,41 @@ def solve_nearby(f: Linearized, y: Tensor, start: Tensor, *, steps: int = 4) -> 
     for _ in range(2):
         x = _step(f, x, y)
     return x
+
+
+def solve_monotone(f: Callable[[Tensor], Tensor], linearized: Linearized, y: Tensor) -> Tensor:
+    r"""The x with $f(x) = y$ for a smooth, strongly monotone f, wherever it is, by Newton's method from x = y.
+
+    A step's direction makes the misfit smaller in every norm, if the step is short enough, so of three lengths the one
+    with the least misfit is taken. Derivatives as of `solve_nearby`.
+
+    Args:
+        f: from x to f(x).
+        linearized: from x to f(x) and its Jacobian.
+        y: the values to reach.
+
+    Shapes: x, y, f(x) `(*batch, D)`, Jacobian `(*batch, D, D)`.
+
+    Source: Nocedal and Wright, *Numerical Optimization*, 2006, section 11.2. Differs: a fixed number of steps without
+    branches.
+
+    Example:
+        >>> y = torch.tensor([[2.0, -1010.0]], dtype=torch.float64)
+        >>> solve_monotone(lambda x: x + x**3, lambda x: (x + x**3, (1 + 3 * x**2).diag_embed()), y).round(
+        ...     decimals=6
+        ... ).tolist()
+        [[1.0, -10.0]]
+    """
+    target = y.detach()
+    with torch.no_grad():
+        x = target
+        lengths = torch.tensor(_LENGTHS, dtype=x.dtype, device=x.device).reshape(-1, *[1] * x.dim())
+        for _ in range(_ROUNDS):
+            tries = x + lengths * (_step(linearized, x, target) - x)
+            misfit = (f(tries) - target).abs().amax(-1, keepdim=True)
+            best = misfit.argmin(0, keepdim=True).expand(1, *x.shape)
+            x = tries.gather(0, best).squeeze(0)
+    return solve_nearby(linearized, y, x, steps=0)
 
 
 def _step(f: Linearized, x: Tensor, y: Tensor) -> Tensor:

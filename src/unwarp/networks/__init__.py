@@ -2,6 +2,7 @@
 
 from unwarp.networks._conv import ConvNet
 from unwarp.networks._field import VectorField
+from unwarp.networks._lipschitz import LipschitzNet
 from unwarp.networks._masked import MaskedMLP
 from unwarp.networks._mlp import MLP
 from unwarp.networks._transformer import CausalTransformer, Transformer
@@ -10,6 +11,7 @@ __all__ = [
     "MLP",
     "CausalTransformer",
     "ConvNet",
+    "LipschitzNet",
     "MaskedMLP",
     "Transformer",
     "VectorField",

@@ -20,6 +20,7 @@ from unwarp.transforms._normalize import ActNorm, BatchNorm, Standardize, Whiten
 from unwarp.transforms._orthogonal import QR, SVD, Cayley, Householder, Rotation
 from unwarp.transforms._permute import Permute
 from unwarp.transforms._rank_one import Planar, Radial
+from unwarp.transforms._residual import Residual
 from unwarp.transforms._sylvester import Sylvester
 from unwarp.transforms._tokens import Patches
 
@@ -59,6 +60,7 @@ __all__ = [
     "Planar",
     "Radial",
     "Reshape",
+    "Residual",
     "Rotation",
     "Solution",
     "Squeeze",
