@@ -37,6 +37,8 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "BlockNeural(deep)",
     "Sylvester(householder, context)",
     "bnaf",
+    "resflow(1 feature, context)",
+    "resflow(roulette)",
     "sylvester(context)",
 }
 

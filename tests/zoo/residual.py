@@ -23,7 +23,7 @@ ROWS: dict[str, Callable[[], Transform]] = {
         context=2,
     ),
     "Sylvester(triangular)": lambda: Sylvester(2, basis="triangular"),
-    "Residual": lambda: Residual(2, LipschitzNet(2, hidden=(8,))),
-    "Residual(1 feature, context)": lambda: Residual(1, LipschitzNet(1, hidden=(8, 8), context=2)),
+    "Residual": lambda: Residual(2, LipschitzNet(2, hidden=(8, 4))),
+    "Residual(1 feature, context)": lambda: Residual(1, LipschitzNet(1, hidden=(8,), context=2)),
     "Residual(roulette)": lambda: Residual(2, LipschitzNet(2, hidden=(4,), lipschitz=0.3), ladj="roulette", terms=2),
 }
