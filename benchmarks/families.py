@@ -24,8 +24,7 @@ SHAPES = ("moons", "rings", "checkerboard")
 TABLES = ("htru2", "california")
 CONDITIONAL = "kin40k, y given x"
 PROBLEMS = (*SHAPES, *TABLES, CONDITIONAL)
-ELSEWHERE = {"circular", "sphere"}  # angles and directions; images have a script of their own
-IMAGES = {"realnvp_image", "glow", "flowpp", "nsf_image", "residual_image"}
+ELSEWHERE = {"circular", "sphere"}  # angles and directions
 ROWS = 8_000  # of a shape
 
 # recipe -> what differs from the recipe's and the loop's defaults
@@ -160,7 +159,7 @@ def main() -> None:
     """Measure what is missing, then print the table."""
     from unwarp import flows
 
-    vectors = [name for name in flows.names() if name not in ELSEWHERE | IMAGES]
+    vectors = [name for name in flows.names("vectors") if name not in ELSEWHERE]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--recipes", nargs="+", default=vectors, choices=vectors)
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=PROBLEMS)

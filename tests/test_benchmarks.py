@@ -80,6 +80,7 @@ def test_committed_results_are_whole(path: Path) -> None:
         ("peers", ["--contestants", "mixture", "unwarp"], "demo"),
         ("levers", [], "mixture base"),
         ("families", [], "maf"),
+        ("images", [], "glow"),
     ],
 )
 def test_script_runs_quickly_and_resumes(script: str, options: list[str], row: str, tmp_path: Path) -> None:

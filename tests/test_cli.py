@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unwarp import flows
 from unwarp.cli import main
 from unwarp.doctor import _check
 from unwarp.estimators import FlowDensity
@@ -573,3 +574,10 @@ def test_a_reader_that_leaves_gets_no_traceback(home):
         process.wait(timeout=120)
     assert process.returncode == 1
     assert err == ""
+
+
+def test_help_lists_the_recipes_for_tables(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    code, out, _ = run("fit", "--help")
+    assert code == 0
+    assert [name for name in flows.names("vectors") if name not in out] == []

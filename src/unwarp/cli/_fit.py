@@ -14,7 +14,7 @@ from unwarp.cli._report import write_report
 from unwarp.data import read_table
 from unwarp.errors import NotConvergedError
 from unwarp.estimators import FlowDensity
-from unwarp.flows import read_config
+from unwarp.flows import names, read_config
 from unwarp.training import Step, json_lines, progress_bar
 
 _Data = Annotated[Path, typer.Argument(help="The table: CSV or Parquet.", show_default=False)]
@@ -35,7 +35,7 @@ def fit(
     ] = None,
     bounded: Annotated[_Columns, typer.Option(metavar="COLUMN:LOW:HIGH", help="It lies between two bounds.")] = None,
     integer: Annotated[_Columns, typer.Option(metavar="COLUMN", help="It holds whole numbers.")] = None,
-    flow: Annotated[str, typer.Option(help="The recipe: auto, iaf, maf, nice, nsf or realnvp.")] = "auto",
+    flow: Annotated[str, typer.Option(help=f"The recipe: auto, {', '.join(names('vectors'))}.")] = "auto",
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Train for so long at most.", show_default=False)
     ] = None,

@@ -1,0 +1,182 @@
+"""Every recipe for images on 8 x 8 digits and on MNIST: bits per dimension on held-out images after the same seconds.
+
+    UNWARP_DATA=... python benchmarks/images.py --budget 60
+
+Budgets are far below the papers'; their figures stand beside ours to show the distance, not to claim it. Digits come
+with scikit-learn, MNIST is found under `UNWARP_DATA`. `--pictures FOLDER` draws samples, one row a recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import _record
+import _tables
+import numpy as np
+import torch
+from torch import Tensor
+
+DATA = ("digits", "mnist")
+VALUES = {"digits": 17, "mnist": 256}
+TOKENS = {"jet": {"patch": 2}, "tarflow": {"patch": 2}}  # these model real numbers: uniform noise is added here
+
+# (recipe, data) -> what differs from the defaults of the recipe and of the loop
+OPTIONS: dict[tuple[str, str], dict[str, Any]] = {}
+SETTINGS: dict[str, dict[str, Any]] = {}
+PUBLISHED = {"realnvp_image": 1.06, "glow": 1.05, "residual_image": 0.97}  # MNIST, bits per dimension, from the papers
+
+
+def images(name: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Training, validation and test images of whole numbers, `(n, 1, height, width)`."""
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        x = np.random.default_rng(0).permutation(load_digits().images).astype(np.float32)[:, None]
+        parts = np.split(x, [1_400, 1_550])
+    else:
+        stored = np.load(_tables.root() / "image_mnist" / "mnist.npz")
+        parts = [stored[key].astype(np.float32).reshape(-1, 1, 28, 28) for key in ("x_train", "x_valid", "x_test")]
+    train, validation, test = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
+    return train, validation[:1_000], test[:1_000]
+
+
+def independent(train: Tensor, test: Tensor, values: int) -> float:
+    """Bits per dimension of one histogram a pixel, with one count added to each value."""
+    counts = torch.nn.functional.one_hot(train.long(), values).sum(0) + 1.0
+    log_prob = (counts / counts.sum(-1, keepdim=True)).log2()
+    return float(-log_prob.expand(len(test), *log_prob.shape).gather(-1, test.long().unsqueeze(-1)).mean())
+
+
+def made(recipe: str, name: str, shape: tuple[int, ...]) -> Any:
+    """The flow, and whether it takes the whole numbers themselves."""
+    from unwarp import flows
+
+    own = TOKENS.get(recipe, {}) if recipe in TOKENS else {"values": VALUES[name]}
+    return flows.flow(recipe, shape, **(own | OPTIONS.get((recipe, name), {})))
+
+
+def shown(recipe: str, x: Tensor, name: str, seed: int) -> Tensor:
+    """The images as the recipe wants them."""
+    if recipe not in TOKENS:
+        return x
+    noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed))
+    return (x + noise) / VALUES[name]
+
+
+def measure(recipe: str, name: str, args: argparse.Namespace) -> tuple[dict[str, Any], Tensor]:
+    """Train, score and draw; the density of real numbers counts the width of a step."""
+    from unwarp import fit
+    from unwarp.distributions import estimate
+
+    train, validation, test = images(name)
+    torch.manual_seed(args.seed)
+    flow = made(recipe, name, tuple(train.shape[1:]))
+    cpu = time.process_time()
+    settings = {"max_seconds": args.budget, "baselines": ()} | SETTINGS.get(recipe, {})
+    history = fit(
+        flow, shown(recipe, train, name, 0), validation=(shown(recipe, validation[:300], name, 1),), seed=args.seed,
+        **settings,
+    )  # fmt: skip
+    cpu = time.process_time() - cpu
+    flow.eval()
+    held = shown(recipe, test[: args.test_rows], name, 2)
+    with torch.no_grad():
+        nats = torch.cat([estimate(flow, part, draws=args.draws).value for part in held.split(100)])
+        drawn = flow.sample((64,))
+    entries = train[0].numel()
+    step = np.log(VALUES[name]) if recipe in TOKENS else 0.0
+    bits = (step - nats / entries) / np.log(2)
+    finite = bits.isfinite()
+    return {
+        "bits": float(bits[finite].mean()),
+        "bits_se": float(bits[finite].std() / finite.sum().sqrt()),
+        "independent": independent(train, test, VALUES[name]),
+        "published": PUBLISHED.get(recipe) if name == "mnist" else None,
+        "nonfinite": int((~finite).sum()) + int((~drawn.isfinite()).sum()),
+        "kind": "bound" if recipe in TOKENS else flow.kind,
+        "parameters": sum(p.numel() for p in flow.parameters() if p.requires_grad),
+        "seconds": cpu,
+        "steps": history.steps,
+        "spec": flow.spec,
+    }, drawn
+
+
+def grid(path: Path, rows: dict[str, Tensor]) -> None:
+    """Sixteen samples of each recipe, one row each."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 0.62 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
+    for ax, (recipe, drawn) in zip(axes, rows.items(), strict=True):
+        ax.imshow(torch.cat(list(drawn[:16, 0]), -1).numpy(), cmap="gray_r", vmin=0, vmax=float(drawn.quantile(0.999)))
+        ax.set(xticks=[], yticks=[])
+        ax.set_ylabel(recipe, rotation=0, ha="right", va="center", size=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def summary(cells: dict[str, dict[str, Any]], names: list[str]) -> str:
+    """One line a recipe."""
+    lines = []
+    for recipe in sorted({key.split("/")[1] for key in cells}):
+        own = [cells.get(f"{name}/{recipe}") for name in names]
+        if any(own):
+            last = next(cell for cell in reversed(own) if cell)
+            lines.append([
+                f"`{recipe}`",
+                *["-" if c is None else f"{c['bits']:.2f} +- {c['bits_se']:.2f}" for c in own],
+                "-" if last["published"] is None else f"{last['published']:.2f}",
+                f"{last['parameters']:,}",
+                last["kind"],
+                str(sum(c["nonfinite"] for c in own if c)),
+            ])  # fmt: skip
+    plain = [next((c["independent"] for k, c in cells.items() if k.startswith(f"{name}/")), None) for name in names]
+    lines.append(["independent pixels", *["-" if v is None else f"{v:.2f}" for v in plain], "", "", "exact", ""])
+    return _record.table(lines, ["recipe", *names, "published (MNIST)", "parameters", "kind", "not finite"])
+
+
+def main() -> None:
+    """Measure what is missing, draw samples, then print the table."""
+    from unwarp import flows
+
+    known = flows.names("images")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--recipes", nargs="+", default=known, choices=known)
+    parser.add_argument("--data", nargs="+", default=list(DATA), choices=DATA)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of training")
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="what the budget counts")
+    parser.add_argument("--test-rows", type=int, default=300)
+    parser.add_argument("--draws", type=int, default=8, help="of the noise, for bounds")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rerun", action="store_true", help="measure stored cells again")
+    parser.add_argument("--pictures", type=Path, default=None, help="folder for samples of what is measured")
+    parser.add_argument("--quick", action="store_true", help="seconds; tests use it")
+    parser.add_argument("--out", type=Path, default=None)
+    args = parser.parse_args()
+    if args.quick:
+        args.data, args.recipes, args.budget, args.test_rows = ["digits"], ["glow"], min(args.budget, 3.0), 20
+        args.out = args.out or _record.SCRATCH / "images-quick.json"
+    _record.use_clock(args.clock)
+    torch.set_num_threads(args.threads)
+    record = _record.Record("images", threads=args.threads, path=args.out)
+    settings = {name: getattr(args, name) for name in ("seed", "budget", "clock", "test_rows", "draws")}
+    for name in args.data:
+        rows: dict[str, Tensor] = {}
+        for recipe in args.recipes:
+            where = f"{name}/{recipe}"
+            if args.rerun or not record.has(where, settings):
+                started = _record.now()
+                figures, rows[recipe] = measure(recipe, name, args)
+                record.put(where, figures, settings=settings, started=started)
+                print(f"{where}: {record.cells()[where]['bits']:.3f}", flush=True)
+        if rows and args.pictures is not None:
+            grid(args.pictures / f"{name}.png", rows)
+    print(summary(record.cells(), args.data))
+
+
+if __name__ == "__main__":
+    main()
