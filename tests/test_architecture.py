@@ -20,7 +20,7 @@ BELOW: dict[str, set[str]] = {
     "errors": set(),
     "_space": {"errors"},
     "_check": {"errors", "_space"},
-    "_manifold": {"_check", "_space"},
+    "_manifold": {"errors", "_check", "_space"},
     "_files": {"errors"},
     "kernels": {"errors"},
     "functional": FOUNDATION | {"kernels"},

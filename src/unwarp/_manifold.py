@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from unwarp import _check
-from unwarp._space import CIRCLE, POSITIVE, REAL, UNIT, Interval, Manifold, Support
+from unwarp._space import CIRCLE, POSITIVE, REAL, UNIT, Interval, Manifold, Space, Support
+from unwarp.errors import ConfigError, SpaceError
 
-__all__ = ["CholeskyFactor", "CorrelationFactor", "Ordered", "Simplex", "Sphere"]
+__all__ = ["CholeskyFactor", "CorrelationFactor", "Ordered", "Simplex", "Sphere", "side_by_side"]
 
 _SIGNED = Interval(-1.0, 1.0)
 
@@ -49,7 +50,7 @@ class Sphere(Manifold):
 
     @property
     def special(self) -> Tensor:
-        eye = torch.eye(self.features)
+        eye = torch.eye(self.features, dtype=torch.float64)
         near = F.normalize(eye + 1e-6 * torch.ones_like(eye), dim=-1)
         return torch.cat([eye, -eye, near, -near])
 
@@ -116,7 +117,7 @@ class Simplex(Manifold):
 
     @property
     def special(self) -> Tensor:
-        eye = torch.eye(self.features)
+        eye = torch.eye(self.features, dtype=torch.float64)
         return torch.cat([(1 - n * low) * eye + low for n in (self.features,) for low in (1e-3, 1e-6)])
 
     @property
@@ -166,7 +167,7 @@ class Ordered(Manifold):
 
     @property
     def special(self) -> Tensor:
-        return torch.stack([self.center * scale for scale in (1e-6, 1.0, 1e6)])
+        return torch.stack([self.center.double() * scale for scale in (1e-6, 1.0, 1e6)])
 
     @property
     def coordinates(self) -> tuple[Support, ...]:
@@ -216,8 +217,8 @@ class CholeskyFactor(Manifold):
 
     @property
     def special(self) -> Tensor:
-        below = torch.ones(self.shape).tril(-1)
-        eye = torch.eye(self.features)
+        below = torch.ones(self.shape, dtype=torch.float64).tril(-1)
+        eye = torch.eye(self.features, dtype=torch.float64)
         return torch.stack([eye, 1e-6 * eye, 1e6 * eye, eye + 1e6 * below, 1e-3 * (eye + below)])
 
     @property
@@ -274,7 +275,7 @@ class CorrelationFactor(Manifold):
 
     @property
     def special(self) -> Tensor:
-        u = torch.tensor([0.0, 0.5, 0.999, -0.999]).unsqueeze(-1).expand(-1, len(self.coordinates))
+        u = torch.tensor([0.0, 0.5, 0.999, -0.999], dtype=torch.float64).unsqueeze(-1).expand(-1, len(self.coordinates))
         return self.from_coordinates(u)[0]
 
     @property
@@ -303,6 +304,35 @@ class CorrelationFactor(Manifold):
         left = torch.cat([torch.ones_like(rest[..., :1]), rest[..., :-1]], -1).sqrt()
         eye = torch.eye(self.features, dtype=u.dtype, device=u.device)
         return left * (share + eye), left[..., row, column].log().sum(-1)
+
+
+def side_by_side(
+    where: str, spaces: Sequence[Space], features: Sequence[Sequence[int]] | None = None
+) -> tuple[Space, tuple[int, ...]]:
+    """The space of vectors whose entries `features[i]` live in `spaces[i]`, and all entries, one space's after
+    another's; without `features`, the spaces' entries follow each other.
+    """
+    if not spaces or any(len(space.shape) != 1 for space in spaces):
+        shapes = [space.shape for space in spaces]
+        raise SpaceError(f"{where}: expected parts on vectors; got shapes {shapes}. Flatten their events first.")
+    sizes = [space.shape[0] for space in spaces]
+    if features is None:
+        features = [range(sum(sizes[:i]), sum(sizes[: i + 1])) for i in range(len(sizes))]
+    order = tuple(i for group in features for i in group)
+    if [len(group) for group in features] != sizes or sorted(order) != list(range(sum(sizes))):
+        raise ConfigError(
+            f"{where}: expected features to share 0 to {sum(sizes) - 1} out to parts of {sizes}; "
+            f"got {[list(group) for group in features]}. List every feature once."
+        )
+    at: dict[int, Support | Manifold] = {}
+    for space, group in zip(spaces, features, strict=True):
+        starts = [sum(space.widths[:i]) for i in range(len(space.widths))]
+        for s, start, width in zip(space.supports, starts, space.widths, strict=True):
+            own = list(group)[start : start + width]
+            if own != list(range(own[0], own[0] + width)):
+                raise ConfigError(f"{where}: expected {s} on features in a row; got {own}. Put them in a row.")
+            at[own[0]] = s
+    return Space((sum(sizes),), tuple(at[i] for i in sorted(at))), order
 
 
 def fill_lower(u: Tensor, n: int, diagonal: int) -> Tensor:

@@ -12,7 +12,10 @@ from zoo import continuous, distributions, images, linear, recipes, residual, sp
 
 __all__ = ["DISTRIBUTIONS", "FREE", "SLOW", "TRUTHS", "UNIVARIATES", "ZOO"]
 
-UNIVARIATES: dict[str, Callable[[], Univariate]] = univariates.ROWS
+UNIVARIATES: dict[str, Callable[[], Univariate]] = {
+    **spaces.UNIVARIATES,
+    **univariates.ROWS,
+}
 TRANSFORMS: dict[str, Callable[[], Transform]] = {
     **continuous.ROWS,
     **images.ROWS,

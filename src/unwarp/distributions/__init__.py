@@ -1,20 +1,34 @@
 """Probability distributions: bases, mixtures and flows."""
 
 from unwarp.distributions._base import Distribution
+from unwarp.distributions._combine import Mixture, Product
 from unwarp.distributions._estimate import Estimate, estimate
 from unwarp.distributions._flow import Flow
+from unwarp.distributions._from import From
+from unwarp.distributions._gaussian import ConditionalNormal, Gaussian, Logistic
 from unwarp.distributions._mixture import GaussianMixture
+from unwarp.distributions._resampled import Resampled
 from unwarp.distributions._simple import Normal, StudentT, Uniform
+from unwarp.distributions._spaces import UniformOn, VonMises
 from unwarp.distributions._trace import trace
 
 __all__ = [
+    "ConditionalNormal",
     "Distribution",
     "Estimate",
     "Flow",
+    "From",
+    "Gaussian",
     "GaussianMixture",
+    "Logistic",
+    "Mixture",
     "Normal",
+    "Product",
+    "Resampled",
     "StudentT",
     "Uniform",
+    "UniformOn",
+    "VonMises",
     "estimate",
     "trace",
 ]

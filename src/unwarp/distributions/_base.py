@@ -10,8 +10,9 @@ from torch import Generator, Tensor, nn
 
 from unwarp import _check
 from unwarp._space import Space
+from unwarp.transforms._base import Kind
 
-__all__ = ["Distribution"]
+__all__ = ["Distribution", "weakest"]
 
 
 class Distribution(nn.Module, ABC):
@@ -32,6 +33,11 @@ class Distribution(nn.Module, ABC):
         super().__init__()
         self.space = space
         self.context_shape = context_shape
+
+    @property
+    def kind(self) -> Kind:
+        """What `log_prob` is: "exact", an unbiased "estimate", or a lower "bound"."""
+        return "exact"
 
     @abstractmethod
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -70,3 +76,8 @@ class Distribution(nn.Module, ABC):
     def batch_shape(self, shape: Sequence[int], context: Tensor | None) -> tuple[int, ...]:
         """The batch shape of a draw of `shape` given `context`, once the context has been checked."""
         return (*shape, *_check.context_batch(f"{type(self).__name__}.sample", context, self.context_shape))
+
+
+def weakest(kinds: Sequence[Kind]) -> Kind:
+    """What a sum of log densities is: a bound if any is one, else an estimate if any is one."""
+    return "bound" if "bound" in kinds else "estimate" if "estimate" in kinds else "exact"

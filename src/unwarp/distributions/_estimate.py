@@ -10,7 +10,6 @@ from torch import Tensor
 
 from unwarp import _check
 from unwarp.distributions._base import Distribution
-from unwarp.distributions._flow import Flow
 from unwarp.transforms import Noise
 from unwarp.transforms._base import Kind
 
@@ -59,7 +58,7 @@ def estimate(flow: Distribution, x: Tensor, context: Tensor | None = None, *, dr
         ('exact', [0.0, 0.0, 0.0])
     """
     _check.at_least("estimate", "draws", draws, 2)
-    kind: Kind = flow.kind if isinstance(flow, Flow) else "exact"
+    kind = flow.kind
     sources = [part for part in flow.modules() if isinstance(part, Noise)]
     with torch.no_grad():
         if kind == "exact" or not sources:

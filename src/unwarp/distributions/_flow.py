@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from unwarp import _check
 from unwarp._space import REAL, Space
-from unwarp.distributions._base import Distribution
+from unwarp.distributions._base import Distribution, weakest
 from unwarp.errors import SpaceError
 from unwarp.transforms import Compose, Transform
 from unwarp.transforms._base import Kind
@@ -28,7 +28,7 @@ class Flow(Distribution):
 
     Attributes:
         spec: the recipe and options that made the flow, as JSON-able data; None when it was put together by hand.
-        kind: what `log_prob` is: "exact", an "estimate" or a "bound", as the transform says.
+        kind: what `log_prob` is: "exact", an "estimate" or a "bound", as transform and base say.
 
     The log density is minus infinity outside the support, its true value there; a NaN in x stays NaN.
 
@@ -57,7 +57,7 @@ class Flow(Distribution):
 
     @property
     def kind(self) -> Kind:
-        return self.transform.kind
+        return weakest([self.transform.kind, self.base.kind])
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = _check.broadcast_event("log_prob", x, self.space.shape, context, self.context_shape)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from unwarp.distributions import Distribution, Flow
+from unwarp.distributions import Distribution
 from unwarp.doctor import _tolerances as tol
 from unwarp.doctor._quadrature import Warp
 from unwarp.doctor._report import Figure, worst_of
@@ -21,8 +21,8 @@ _CELLS = {1: 40, 2: 12}
 
 def mass_is_one(subject: Subject) -> Figure:
     """The density integrates to one: by quadrature in one or two dimensions, by importance sampling up to eight."""
-    if _kind(subject) != "exact":
-        return Figure.skip(f"its density: {_kind(subject)}")
+    if subject.density.kind != "exact":
+        return Figure.skip(f"its density: {subject.density.kind}")
     if subject.dimension > 8:
         return Figure.skip("more than eight dimensions")
     with torch.no_grad():
@@ -78,8 +78,8 @@ def _student(t: Tensor, freedom: float) -> Tensor:
 
 def samples_follow_density(subject: Subject, draws: int = 20_000) -> Figure:
     """Counts of samples in cells agree with the cells' probabilities: a chi-square test in one or two dimensions."""
-    if _kind(subject) != "exact":
-        return Figure.skip(f"its density: {_kind(subject)}")
+    if subject.density.kind != "exact":
+        return Figure.skip(f"its density: {subject.density.kind}")
     if subject.dimension > 2:
         return Figure.skip("only in one or two dimensions")
     d = subject.dimension
@@ -131,7 +131,7 @@ def sample_and_density_agree(subject: Subject) -> Figure:
 
 def is_a_bound(subject: Subject) -> Figure:
     """A density that is declared a bound lies, on average, below the true one."""
-    if _kind(subject) != "bound":
+    if subject.density.kind != "bound":
         return Figure.skip("its density is no bound")
     if subject.truth is None:
         return Figure.skip("the true density is not known")
@@ -140,10 +140,6 @@ def is_a_bound(subject: Subject) -> Figure:
         gap = _log_prob(subject, x) - subject.truth(x)
     error = float(gap.std()) / math.sqrt(len(x))
     return Figure(max(0.0, float(gap.mean())), 5 * error, f"{float(gap.mean()):+.3g} nats from the truth")
-
-
-def _kind(subject: Subject) -> str:
-    return subject.density.kind if isinstance(subject.density, Flow) else "exact"
 
 
 def _draws(subject: Subject, n: int, stream: int) -> Tensor:

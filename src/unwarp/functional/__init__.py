@@ -1,6 +1,7 @@
 """Pure tensor functions: scalar maps with their ladj, mixtures. No modules, no state, the papers' symbols."""
 
 from unwarp.functional._affine import affine, affine_inverse, soft_clip
+from unwarp.functional._circle import moebius, moebius_inverse, wrap
 from unwarp.functional._convolution import bound_kernel, causal_convolution, causal_convolution_inverse
 from unwarp.functional._divergence import directional, jacobian
 from unwarp.functional._linalg import (
@@ -70,6 +71,8 @@ __all__ = [
     "log_det",
     "log_det_series",
     "logit",
+    "moebius",
+    "moebius_inverse",
     "noise_normal",
     "noise_sign",
     "noise_uniform",
@@ -89,4 +92,5 @@ __all__ = [
     "solve_monotone",
     "solve_nearby",
     "upper_triangular",
+    "wrap",
 ]

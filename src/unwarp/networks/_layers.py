@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Dense", "squash"]
+from unwarp.errors import ConfigError
+
+__all__ = ["Dense", "Encode", "squash"]
 
 _REACH = 3.0
 
@@ -18,6 +22,45 @@ def squash(x: Tensor) -> Tensor:
     at most 3 does not.
     """
     return x * (1 + (x / _REACH).square()).rsqrt()
+
+
+class Encode(nn.Module):
+    """Inputs as a conditioner sees them: angles as cosine and sine, so that the circle has no ends; the rest squashed.
+
+    Args:
+        features: number of inputs.
+        angles: which of them are angles, in radians.
+
+    Attributes:
+        widths: how many columns each input becomes.
+
+    Raises:
+        ConfigError: when an angle is no input.
+    """
+
+    source: Tensor
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, features: int, angles: Sequence[int] = ()) -> None:
+        super().__init__()
+        if not set(angles) <= set(range(features)):
+            raise ConfigError(
+                f"angles: expected some of the inputs 0 to {features - 1}; got {list(angles)}. Give their positions."
+            )
+        self.widths = tuple(2 if i in angles else 1 for i in range(features))
+        columns = [(i, k) for i, width in enumerate(self.widths) for k in range(width)]
+        self.register_buffer("source", torch.tensor([i for i, _ in columns], dtype=torch.long), persistent=False)
+        for name, which in (("cosine", 0), ("sine", 1)):
+            here = [i in angles and k == which for i, k in columns]
+            self.register_buffer(name, torch.tensor(here, dtype=torch.bool), persistent=False)
+
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """The columns of the inputs that x holds, of which the first is input `first`."""
+        columns = slice(sum(self.widths[:first]), sum(self.widths[: first + x.shape[-1]]))
+        x = x.index_select(-1, self.source[columns] - first)
+        angle = torch.where(self.cosine[columns], x.cos(), x.sin())
+        return torch.where(self.cosine[columns] | self.sine[columns], angle, squash(x))
 
 
 class Dense(nn.Module):

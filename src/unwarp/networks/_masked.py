@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError
-from unwarp.networks._layers import Dense, squash
+from unwarp.networks._layers import Dense, Encode, squash
 from unwarp.networks._masks import along, in_passes
 
 __all__ = ["MaskedMLP"]
@@ -43,6 +43,7 @@ class MaskedMLP(nn.Module):
         passes: number of groups, as even as can be; as many as features by default. Two are like a coupling.
         adjacency: pairs (child, parent) without a cycle; none at all make every feature depend on the context alone.
             Each set of parents has a hidden unit at least, even where `hidden` asks for fewer.
+        angles: which inputs are angles in radians; the network sees their cosine and sine.
 
     Shapes: x `(*batch, features)`, context `(*batch, context)` -> `(*batch, features, params)`; the batches broadcast.
 
@@ -72,6 +73,7 @@ class MaskedMLP(nn.Module):
         context: int = 0,
         passes: int | None = None,
         adjacency: Sequence[tuple[int, int]] | None = None,
+        angles: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.features = _check.at_least("MaskedMLP", "features", features, 1)
@@ -90,7 +92,11 @@ class MaskedMLP(nn.Module):
         self._in_order = order.tolist() == list(range(features))
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("back", order.argsort(), persistent=False)
-        *inner, outer = *plan.masks[:-1], plan.masks[-1].repeat_interleave(params, 0)
+        self.angles = Encode(features, [order.tolist().index(i) for i in angles]) if angles else None
+        masks = list(plan.masks)
+        if self.angles is not None:
+            masks[0] = masks[0].repeat_interleave(torch.tensor(self.angles.widths), 1)
+        *inner, outer = *masks[:-1], masks[-1].repeat_interleave(params, 0)
         self.hidden = nn.ModuleList(Dense(len(m[0]), len(m), mask=m) for m in inner)
         self.out = Dense(len(outer[0]), len(outer), mask=outer, zero=True)
         self.of_context = Dense(context, len([*inner, outer][0]), bias=False, zero=not hidden) if context else None
@@ -99,7 +105,7 @@ class MaskedMLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = x if self._in_order else x.index_select(-1, self.order)
-        h, offset = squash(x), self._offset(context)
+        h, offset = squash(x) if self.angles is None else self.angles(x), self._offset(context)
         for layer in self.hidden:
             h, offset = (layer(h) + offset).relu(), 0.0
         params = (self.out(h) + offset).unflatten(-1, (self.features, self.params))
@@ -121,7 +127,9 @@ class MaskedMLP(nn.Module):
     def advance(self, state: _State, x: Tensor, step: int) -> _State:
         """The state once the inputs of a step, `x: (*batch, features of the step)`, are known too."""
         known = state.layers[0]
-        known = torch.cat([known.expand(*x.shape[:-1], -1), squash(x)], -1)
+        first = self._rows[step] // self.params
+        new = squash(x) if self.angles is None else self.angles(x, first)
+        known = torch.cat([known.expand(*x.shape[:-1], -1), new], -1)
         return self._finish(state._replace(layers=(known, *state.layers[1:])), step + 1)
 
     def _finish(self, state: _State, steps: int) -> _State:

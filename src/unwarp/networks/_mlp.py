@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp import _check
-from unwarp.networks._layers import Dense, squash
+from unwarp.networks._layers import Dense, Encode, squash
 
 __all__ = ["MLP"]
 
@@ -24,6 +24,7 @@ class MLP(nn.Module):
         out: length of the output.
         hidden: sizes of the hidden layers.
         context: length of the context; 0 for none.
+        angles: which inputs are angles in radians; the network sees their cosine and sine.
 
     Shapes: x `(*batch, features)`, context `(*batch, context)` -> `(*batch, out)`; the batches broadcast.
 
@@ -35,12 +36,21 @@ class MLP(nn.Module):
         0.0
     """
 
-    def __init__(self, features: int, out: int, *, hidden: Sequence[int] = (128, 128), context: int = 0) -> None:
+    def __init__(
+        self,
+        features: int,
+        out: int,
+        *,
+        hidden: Sequence[int] = (128, 128),
+        context: int = 0,
+        angles: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         _check.at_least("MLP", "features", features, 0)
         _check.at_least("MLP", "out", out, 1)
         _check.at_least("MLP", "context", context, 0)
-        inputs = features + context
+        self.angles = Encode(features, angles) if angles else None
+        inputs = features + len(set(angles)) + context
         widths = (inputs, *_check.sizes("MLP", "hidden", hidden)) if inputs else (1,)
         self.features = features
         self.context = context
@@ -50,7 +60,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if not self.features and not self.context:
             return self.out(x.new_ones(*x.shape[:-1], 1))
-        h = squash(x)
+        h = squash(x) if self.angles is None else self.angles(x)
         if context is not None and self.context:
             batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
             h = torch.cat([h.expand(*batch, -1), squash(context).expand(*batch, -1)], -1)

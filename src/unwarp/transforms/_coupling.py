@@ -31,6 +31,7 @@ class Coupling(Transform):
         univariate: the scalar map, within one support.
         net: network from the kept part (and the context) to `univariate.n_params` numbers for each moved one,
             called as `net(kept, context)`; of an image, as many channels for each moved channel.
+        space: where vectors live whose features are not all of the univariate's support; the moved ones must be.
         mask: which features (channels) are kept, D booleans; by default the first half.
         context: length of the context, or its event shape; 0 for none.
 
@@ -39,7 +40,7 @@ class Coupling(Transform):
     Raises:
         ConfigError: when the mask has another length or keeps everything.
         ShapeError: when the network's output has another shape than the moved part needs.
-        SpaceError: when the scalar map leaves its support.
+        SpaceError: when the scalar map leaves its support, or a moved feature lives in another.
 
     Source: Dinh, Krueger and Bengio, *NICE*, 2015, arXiv:1410.8516, section 3.2; images: Dinh, Sohl-Dickstein and
     Bengio, *Density estimation using Real NVP*, 2017, arXiv:1605.08803, section 3.4.
@@ -61,6 +62,7 @@ class Coupling(Transform):
         univariate: Univariate,
         net: nn.Module,
         *,
+        space: Space | None = None,
         mask: Sequence[bool] | None = None,
         context: int | Sequence[int] = 0,
     ) -> None:
@@ -77,7 +79,7 @@ class Coupling(Transform):
                 f"got {univariate.domain} -> {univariate.codomain}. "
                 "Use Unconstrain before the couplings."
             )
-        super().__init__(Space(shape, univariate.domain), context=context)
+        super().__init__(_hold_space(shape, univariate, keep, space), context=context)
         self.univariate = univariate
         self.net = net
         kept, moved = [i for i in range(len(keep)) if keep[i]], [i for i in range(len(keep)) if not keep[i]]
@@ -122,3 +124,21 @@ class Coupling(Transform):
     def extra_repr(self) -> str:
         shape = self.domain.shape
         return f"{shape[0] if len(shape) == 1 else shape}, {self.univariate}"
+
+
+def _hold_space(shape: tuple[int, ...], univariate: Univariate, keep: Sequence[bool], space: Space | None) -> Space:
+    """Where events live; refused when a moved feature does not live where the scalar map does."""
+    if space is None:
+        return Space(shape, univariate.domain)
+    pairs = zip(space.supports, space.widths, strict=True)
+    supports = [s for s, width in pairs for _ in range(width)]
+    if space.shape != shape or len(shape) != 1:
+        raise SpaceError(f"Coupling: expected a space of vectors of {shape[0]}; got {space.shape}. Change the space.")
+    wrong = [i for i, (kept, s) in enumerate(zip(keep, supports, strict=True)) if not kept and s != univariate.domain]
+    if wrong:
+        raise SpaceError(
+            f"Coupling: expected moved features of {univariate.domain}; "
+            f"got {supports[wrong[0]]} for feature {wrong[0]}. "
+            "Keep it, and move it in another coupling."
+        )
+    return space

@@ -2,6 +2,8 @@
 
 from unwarp.univariates._affine import Affine, Shift
 from unwarp.univariates._base import Univariate
+from unwarp.univariates._circle import Moebius, Turn
+from unwarp.univariates._interval import IntervalSpline
 from unwarp.univariates._piecewise import Cubic, LinearRational, PiecewiseLinear, Quadratic
 from unwarp.univariates._spline import RationalQuadratic
 from unwarp.univariates._support import Exp, Rescale, Sigmoid, Softplus
@@ -12,7 +14,9 @@ __all__ = [
     "Cubic",
     "Exp",
     "HeavyTail",
+    "IntervalSpline",
     "LinearRational",
+    "Moebius",
     "PiecewiseLinear",
     "Quadratic",
     "RationalQuadratic",
@@ -20,5 +24,6 @@ __all__ = [
     "Shift",
     "Sigmoid",
     "Softplus",
+    "Turn",
     "Univariate",
 ]

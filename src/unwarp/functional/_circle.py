@@ -1,0 +1,59 @@
+"""Maps of the circle, in angles from -pi to pi."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from unwarp.functional._roots import solve_increasing
+
+__all__ = ["moebius", "moebius_inverse", "wrap"]
+
+
+def wrap(x: Tensor) -> Tensor:
+    r"""The angle in $[-\pi, \pi]$ that x is, but for whole turns."""
+    turns = torch.floor((x + math.pi) / (2 * math.pi))
+    return (x - 2 * math.pi * turns).clamp(-math.pi, math.pi)
+
+
+def moebius(x: Tensor, omega: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    r"""$y = x + t + \sum_k \rho_k\, 2 \arg(1 - \bar\omega_k e^{ix})^{-1}$, wrapped, and $\log dy/dx$.
+
+    Each term is a Moebius transformation of the disc that stretches the circle near $\omega_k$ and leaves its direction
+    where it is; the slopes are $(1 - |\omega|^2) / |e^{ix} - \omega|^2$.
+
+    Args:
+        x: angles, `(...)`.
+        omega: points in the open unit disc, `(..., K, 2)`.
+        weight: $\rho$, positive and of sum 1, `(..., K)`.
+        shift: t, `(...)`.
+
+    Source: Rezende et al. 2020, arXiv:2002.02428, section 2.1.1 and appendix A. Differs: written for the angle itself,
+    so that nothing has to be turned back or cut open.
+    """
+    move, slope = _moebius_terms(x, omega, weight)
+    return wrap(x + shift + move), slope.log()
+
+
+def moebius_inverse(y: Tensor, omega: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Inverse of `moebius`, by root finding: x and $\log dx/dy$."""
+    y = y - shift
+
+    def misfit(step: Tensor) -> tuple[Tensor, Tensor]:
+        move, slope = _moebius_terms(y + step, omega, weight)
+        return step + move, slope.log()
+
+    x = y + solve_increasing(misfit, torch.zeros_like(y), ends=(-math.pi, math.pi))
+    return wrap(x), -_moebius_terms(x, omega, weight)[1].log()
+
+
+def _moebius_terms(x: Tensor, omega: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the weighted transformations move x, and the slope of x plus that."""
+    cos, sin = x.cos().unsqueeze(-1), x.sin().unsqueeze(-1)
+    a, b = omega.unbind(-1)
+    across, along = a * sin - b * cos, a * cos + b * sin
+    square = a * a + b * b
+    move = (weight * 2 * torch.atan2(across, 1 - along)).sum(-1)
+    return move, (weight * (1 - square) / (1 - 2 * along + square)).sum(-1)
