@@ -6,17 +6,26 @@ import re
 
 import pytest
 import torch
+from torch import nn
 
 from unwarp import flows
-from unwarp.errors import ConfigError, RecipeError
-from unwarp.networks import MaskedMLP
-from unwarp.transforms import Autoregressive, BlockNeural
+from unwarp.errors import ConfigError, RecipeError, ShapeError
+from unwarp.networks import MLP, Centered, MaskedMLP
+from unwarp.transforms import Autoregressive, BlockNeural, Coupling, Embedded, Permute
 from unwarp.univariates import Affine
+
+
+def conditional() -> Coupling:
+    return Coupling(2, Affine(), MLP(1, 2, context=3), context=3)
+
 
 ERRORS = [
     (lambda: BlockNeural(0), ConfigError, "features"),
     (lambda: BlockNeural(2, hidden=(0,)), ConfigError, "hidden[0]"),
     (lambda: BlockNeural(2, context=-1), ConfigError, "context"),
+    (lambda: Embedded(Permute([0, 1]), nn.Linear(2, 2), context=2), ConfigError, "context before and after"),
+    (lambda: Embedded(conditional(), nn.Linear(5, 2), context=5), ShapeError, "of shape (3,); got (2,)"),
+    (lambda: Centered(MLP(1, 2), max_log_scale=0.0), ConfigError, "max_log_scale"),
     (lambda: MaskedMLP(3, 1, adjacency=[(0, 1), (1, 2), (2, 0)]), ConfigError, "got 0 <- 1 <- 2 <- 0"),
     (lambda: MaskedMLP(4, 1, adjacency=[(3, 0), (1, 2), (2, 1)]), ConfigError, "got 1 <- 2 <- 1"),
     (lambda: MaskedMLP(2, 1, adjacency=[(1, 1)]), ConfigError, "got 1 <- 1"),
@@ -86,3 +95,43 @@ def test_density_factorises_along_the_graph() -> None:
         torch.nn.init.normal_(p)
     curvature = torch.func.jacrev(torch.func.jacrev(flow.log_prob))(torch.tensor([0.3, -0.4, 0.9], dtype=torch.float64))
     assert curvature[0, 2].abs() < 1e-12 < 1e-3 < curvature[0, 1].abs()
+
+
+@pytest.mark.parametrize("features", [1, 2, 5])
+@pytest.mark.parametrize("scale", [0.3, 30.0])
+def test_gin_keeps_volume_but_stretches(features: int, scale: float) -> None:
+    torch.manual_seed(0)
+    flow = flows.gin(features, layers=3, hidden=(8,)).double()
+    couplings = [part for part in flow.transform.parts if isinstance(part, Coupling)]
+    for p in flow.parameters():
+        torch.nn.init.normal_(p, std=scale)
+    x = torch.randn(64, features, dtype=torch.float64)
+    for layer in couplings:
+        x, ladj = layer(x)
+        assert bool((ladj.abs() < 1e-12).all()) and bool(x.isfinite().all())
+    if features > 3 and scale < 1:
+        jacobian = torch.func.jacrev(couplings[0].encode)(x[0])
+        assert bool((jacobian.diagonal().log().abs() > 0.01).any())
+
+
+def test_triangular_flow_is_triangular() -> None:
+    torch.manual_seed(0)
+    flow = flows.triangular(4, layers=3, bins=4).double()
+    for p in flow.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    jacobian = torch.func.jacrev(flow.transform.encode)(torch.randn(4, dtype=torch.float64))
+    assert bool((jacobian.triu(1) == 0).all()) and bool((jacobian.tril().abs() > 0).sum() == 10)
+
+
+def test_embedding_network_is_trained_with_the_flow() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    before = net[1].running_mean.clone()
+    layer = Embedded(conditional(), net, context=(2, 4))
+    assert torch.equal(net[1].running_mean, before) and net.training
+    for p in layer.parameters():
+        torch.nn.init.normal_(p)
+    context = torch.randn(3, 4, 2, 4)
+    z, ladj = layer.eval()(torch.randn(3, 4, 2), context)
+    assert z.shape == (3, 4, 2) and ladj.shape == (3, 4)
+    z.sum().backward()
+    assert bool(net[2].weight.grad.any())

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
+from torch import nn
+
 from unwarp._space import POSITIVE, REAL, Interval, Space
 from unwarp.networks import MLP, CausalTransformer, MaskedMLP, Transformer
 from unwarp.transforms import (
@@ -12,6 +14,7 @@ from unwarp.transforms import (
     Compose,
     Coupling,
     Elementwise,
+    Embedded,
     Inverse,
     Patches,
     Permute,
@@ -76,6 +79,9 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "Coupling(Affine, tokens)": lambda: tokens_in_halves((1, 2), (2, 2)),
     "Coupling(Affine, tokens, context)": lambda: tokens_in_halves((0, 1), (2, 1), context=2),
     "Patches": lambda: Patches((2, 2, 4), 2),
+    "Embedded": lambda: Embedded(
+        coupling(2, SPLINE, context=2), nn.Sequential(nn.Flatten(), nn.Linear(6, 2), nn.Tanh()), context=(2, 3)
+    ),
     "BlockNeural": lambda: BlockNeural(2, hidden=(4,), context=2),
     "BlockNeural(deep)": lambda: BlockNeural(3, hidden=(4, 3)),
     "Elementwise(RationalQuadratic)": lambda: Elementwise(2, SPLINE),

@@ -7,8 +7,10 @@ from unwarp.flows._image import glow, nsf_image, realnvp_image
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._residual import planar, radial, resflow, sylvester
 from unwarp.flows._structured import bnaf
+from unwarp.flows._residual import planar, radial, sylvester
+from unwarp.flows._structured import bnaf, triangular
 from unwarp.flows._suited import Candidate, suited
-from unwarp.flows._tabular import iaf, maf, nice, nsf, realnvp
+from unwarp.flows._tabular import gin, iaf, maf, nice, nsf, realnvp
 from unwarp.flows._transformer import jet, tarflow
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "flow",
     "from_bytes",
     "glow",
+    "gin",
     "iaf",
     "jet",
     "load",
@@ -41,4 +44,5 @@ __all__ = [
     "sylvester",
     "tarflow",
     "to_bytes",
+    "triangular",
 ]

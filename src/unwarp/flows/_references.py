@@ -17,6 +17,11 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "Invertible Residual Networks",
         2019,
         "arXiv:1811.00995",
+    "baptista2023triangular": (
+        "Baptista, Ricardo and Marzouk, Youssef and Zahm, Olivier",
+        "On the Representation and Learning of Monotone Triangular Transport Maps",
+        2023,
+        "arXiv:2009.10303",
     ),
     "berg2018sylvester": (
         "van den Berg, Rianne and Hasenclever, Leonard and Tomczak, Jakub M. and Welling, Max",
@@ -156,6 +161,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2015,
         "arXiv:1505.05770",
     ),
+    "sorrenson2020gin": (
+        "Sorrenson, Peter and Rother, Carsten and Köthe, Ullrich",
+        "Disentanglement by Nonlinear ICA with General Incompressible-flow Networks (GIN)",
+        2020,
+        "arXiv:2001.04872",
+    ),
     "tomczak2016householder": (
         "Tomczak, Jakub M. and Welling, Max",
         "Improving Variational Auto-Encoders using Householder Flow",
@@ -222,6 +233,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "cnf": ("chen2018neural",),
     "ffjord": ("grathwohl2019ffjord",),
     "glow": ("kingma2018glow",),
+    "gin": ("sorrenson2020gin",),
     "iaf": ("kingma2016iaf",),
     "jet": ("kolesnikov2024jet",),
     "maf": ("papamakarios2017maf",),
@@ -235,4 +247,5 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "resflow": ("behrmann2019invertible", "chen2019residual"),
     "sylvester": ("berg2018sylvester",),
     "tarflow": ("zhai2024tarflow",),
+    "triangular": ("baptista2023triangular",),
 }

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Unpack
+
+from torch import nn
 
 from unwarp.distributions import Flow
 from unwarp.errors import ConfigError, RecipeError
 from unwarp.flows._ends import Ends, vectors
 from unwarp.flows._recipe import Adjacency, Bins, Bound, Context, Features, Floor, Hidden, Layers, Passes, recipe
-from unwarp.networks import MLP, MaskedMLP
+from unwarp.networks import MLP, Centered, MaskedMLP
 from unwarp.transforms import ActNorm, Autoregressive, Coupling, Inverse, Transform
 from unwarp.univariates import Affine, RationalQuadratic, Shift, Univariate
 
-__all__ = ["iaf", "maf", "nice", "nsf", "realnvp"]
+__all__ = ["gin", "iaf", "maf", "nice", "nsf", "realnvp"]
 
 
 @recipe
@@ -39,6 +41,28 @@ def nice(
     Source: Dinh, Krueger and Bengio, 2015, arXiv:1410.8516.
     """
     parts = [*_couplings(features, Shift(), layers, hidden, context), ActNorm(features)]
+    return vectors(features, parts, ends)
+
+
+@recipe
+def gin(
+    features: Features,
+    *,
+    context: Context = 0,
+    layers: Layers = 6,
+    hidden: Hidden = (128, 128),
+    **ends: Unpack[Ends],
+) -> Flow:
+    """General incompressible-flow network: couplings that scale and shift but keep volume; then one scale a feature.
+
+    Use it where the log-det should be the same everywhere, as in `nice`, but the map may stretch one feature at
+    another's cost: to find independent sources, or to rank features by their scale.
+
+    Args: as for `nice`.
+
+    Source: Sorrenson, Rother and Köthe, 2020, arXiv:2001.04872.
+    """
+    parts = [*_couplings(features, Affine(), layers, hidden, context, wrap=Centered), ActNorm(features)]
     return vectors(features, parts, ends)
 
 
@@ -174,7 +198,13 @@ def nsf(
 
 
 def _couplings(
-    features: int, univariate: Univariate, layers: int, hidden: Sequence[int], context: int
+    features: int,
+    univariate: Univariate,
+    layers: int,
+    hidden: Sequence[int],
+    context: int,
+    *,
+    wrap: Callable[[nn.Module], nn.Module] = lambda net: net,
 ) -> list[Transform]:
     """Couplings whose masks go through the bits of the features' indices, so that any two features meet."""
     bits = max(1, (features - 1).bit_length())
@@ -183,7 +213,7 @@ def _couplings(
         mask = [features > 1 and (i >> (layer // 2 % bits)) % 2 == layer % 2 for i in range(features)]
         kept = sum(mask)
         net = MLP(kept, (features - kept) * univariate.n_params, hidden=hidden, context=context)
-        parts.append(Coupling(features, univariate, net, mask=mask, context=context))
+        parts.append(Coupling(features, univariate, wrap(net), mask=mask, context=context))
     return parts
 
 

@@ -1,5 +1,6 @@
 """Networks that hand a transform its parameters."""
 
+from unwarp.networks._centered import Centered
 from unwarp.networks._conv import ConvNet
 from unwarp.networks._field import VectorField
 from unwarp.networks._lipschitz import LipschitzNet
@@ -10,6 +11,7 @@ from unwarp.networks._transformer import CausalTransformer, Transformer
 __all__ = [
     "MLP",
     "CausalTransformer",
+    "Centered",
     "ConvNet",
     "LipschitzNet",
     "MaskedMLP",

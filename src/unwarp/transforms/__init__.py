@@ -4,6 +4,8 @@ from unwarp.transforms._autoregressive import Autoregressive, Solution
 from unwarp.transforms._base import Transform
 from unwarp.transforms._chart import Chart, Parallel
 from unwarp.transforms._compose import Compose, Inverse
+from unwarp.transforms._chart import Chart
+from unwarp.transforms._compose import Compose, Embedded, Inverse
 from unwarp.transforms._continuous import Continuous, Transport
 from unwarp.transforms._convolution import ConvolutionExponential, EmergingConvolution, PeriodicConvolution
 from unwarp.transforms._coupling import Coupling
@@ -43,6 +45,7 @@ __all__ = [
     "Coupling",
     "Dequantize",
     "Elementwise",
+    "Embedded",
     "EmergingConvolution",
     "Function",
     "Haar",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from unwarp import _check
-from unwarp.errors import ConfigError, ContextError, SpaceError
+from unwarp.errors import ConfigError, ContextError, ShapeError, SpaceError
 from unwarp.transforms._base import Kind, Loses, Transform
 
-__all__ = ["Compose", "Inverse"]
+__all__ = ["Compose", "Embedded", "Inverse"]
 
 
 class Compose(Transform):
@@ -142,6 +143,73 @@ def _backwards(transform: Transform) -> Kind:
     if _EXCHANGED[transform.loses] in ("inverse", "both"):
         return "bound"
     return "exact" if transform.loses == "inverse" else transform.kind
+
+
+class Embedded(Transform):
+    """A transform whose context goes through a network first; both are trained together.
+
+    Use it where the context is no short vector: an image, a long measurement, a set. Wrap the chain of all layers, so
+    that the network runs once.
+
+    Args:
+        transform: a map with a context.
+        net: network from the context, `(n, *context)`, to the transform's, `(n, *transform.context_shape)`.
+        context: length of the context, or its event shape.
+
+    Shapes: x and z as the transform's; context `(*batch, *context)`.
+
+    Raises:
+        ConfigError: when the transform has no context.
+        ShapeError: when the network gives something else than the transform's context.
+
+    Example:
+        >>> inner = Coupling(2, Affine(), MLP(1, 2, context=3), context=3)
+        >>> layer = Embedded(inner, nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), context=(8, 8))
+        >>> layer(torch.zeros(5, 2), torch.ones(5, 8, 8))[0].shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, transform: Transform, net: nn.Module, *, context: int | Sequence[int]) -> None:
+        super().__init__(transform.domain, transform.codomain, context=context, kind=transform.kind)
+        want = transform.context_shape
+        if want is None or self.context_shape is None:
+            raise ConfigError(
+                f"Embedded: expected a context before and after the network; got {context} and {want}. "
+                "Build the transform with context=..."
+            )
+        with torch.no_grad():
+            got = tuple(copy.deepcopy(net).eval()(torch.zeros(1, *self.context_shape)).shape[1:])
+        if got != want:
+            raise ShapeError(
+                f"Embedded: expected net to give the transform's context of shape {want}; got {got}. "
+                "Change the network's last layer."
+            )
+        self.transform = transform
+        self.net = net
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.transform.forward(x, self._embed(context))
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.transform.inverse(z, self._embed(context))
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.transform.encode(x, self._embed(context))
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.transform.decode(z, self._embed(context))
+
+    def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
+        with torch.no_grad():
+            given = self._embed(context)
+        self.transform.adapt(x, given, weight)
+
+    def _embed(self, context: Tensor | None) -> Tensor | None:
+        if context is None or self.context_shape is None:
+            return None
+        batch = context.shape[: context.dim() - len(self.context_shape)]
+        rows = self.net(context.reshape(-1, *self.context_shape))
+        return rows.reshape(*batch, *rows.shape[1:])
 
 
 def weakest(kinds: Sequence[Kind]) -> Kind:
