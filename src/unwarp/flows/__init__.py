@@ -6,8 +6,6 @@ from unwarp.flows._continuous import cnf, ffjord
 from unwarp.flows._image import glow, nsf_image, realnvp_image
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._residual import planar, radial, resflow, sylvester
-from unwarp.flows._structured import bnaf
-from unwarp.flows._residual import planar, radial, sylvester
 from unwarp.flows._structured import bnaf, triangular
 from unwarp.flows._suited import Candidate, suited
 from unwarp.flows._tabular import gin, iaf, maf, nice, nsf, realnvp
@@ -22,8 +20,8 @@ __all__ = [
     "ffjord",
     "flow",
     "from_bytes",
-    "glow",
     "gin",
+    "glow",
     "iaf",
     "jet",
     "load",

@@ -3,8 +3,6 @@
 from unwarp.transforms._autoregressive import Autoregressive, Solution
 from unwarp.transforms._base import Transform
 from unwarp.transforms._chart import Chart, Parallel
-from unwarp.transforms._compose import Compose, Inverse
-from unwarp.transforms._chart import Chart
 from unwarp.transforms._compose import Compose, Embedded, Inverse
 from unwarp.transforms._continuous import Continuous, Transport
 from unwarp.transforms._convolution import ConvolutionExponential, EmergingConvolution, PeriodicConvolution
