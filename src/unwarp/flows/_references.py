@@ -12,16 +12,17 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2019,
         "arXiv:1907.02392",
     ),
-    "behrmann2019invertible": (
-        "Behrmann, Jens and Grathwohl, Will and Chen, Ricky T. Q. and Duvenaud, David and Jacobsen, Joern-Henrik",
-        "Invertible Residual Networks",
-        2019,
-        "arXiv:1811.00995",
     "baptista2023triangular": (
         "Baptista, Ricardo and Marzouk, Youssef and Zahm, Olivier",
         "On the Representation and Learning of Monotone Triangular Transport Maps",
         2023,
         "arXiv:2009.10303",
+    ),
+    "behrmann2019invertible": (
+        "Behrmann, Jens and Grathwohl, Will and Chen, Ricky T. Q. and Duvenaud, David and Jacobsen, Joern-Henrik",
+        "Invertible Residual Networks",
+        2019,
+        "arXiv:1811.00995",
     ),
     "berg2018sylvester": (
         "van den Berg, Rianne and Hasenclever, Leonard and Tomczak, Jakub M. and Welling, Max",
