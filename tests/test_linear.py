@@ -247,3 +247,14 @@ def test_mixing_comes_between_the_layers(mixing: str, mixes: int) -> None:
     assert sum(kind in (LU, Householder, Whiten) for kind in kinds) == mixes
     order = [kind.__name__ for kind in kinds if kind in (LU, Householder, Whiten, Coupling)]
     assert order[0] == "Coupling" and order[-1] == "Coupling" and len(order) == 3 + mixes
+
+
+@pytest.mark.parametrize(
+    ("convolution", "kind"),
+    [("emerging", EmergingConvolution), ("periodic", PeriodicConvolution), ("exponential", ConvolutionExponential)],
+)
+def test_glow_has_larger_convolutions(convolution: str, kind: type[Transform]) -> None:
+    made = flow("glow", (1, 8, 8), levels=1, layers=2, hidden=(4,), convolution=convolution)
+    assert sum(isinstance(part, kind) for part in made.modules()) == 2
+    with pytest.raises(ConfigError, match="fits in 2 x 2 pixels"):
+        flow("glow", (1, 4, 4), levels=1, convolution="periodic")

@@ -43,6 +43,7 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "resflow(1 feature, context)",
     "resflow(roulette)",
     "sylvester(context)",
+    "glow(emerging)",
 }
 
 FREE = {"cnf", "ffjord"}  # recipes whose networks nothing bounds: one to one while their slopes are moderate

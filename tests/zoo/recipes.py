@@ -81,6 +81,9 @@ ROWS: dict[str, Callable[[], Flow]] = {
     "ffjord": lambda: flows.ffjord(2, hidden=(4,), time=1, solver="midpoint", steps=1),
     "realnvp_image": lambda: flows.realnvp_image((1, 2, 2), levels=1, layers=1, hidden=(4,), values=4),
     "glow": lambda: flows.glow((1, 4, 4), levels=2, layers=1, hidden=(2,), dequantization="none"),
+    "glow(emerging)": lambda: flows.glow(
+        (1, 2, 4), levels=1, layers=1, hidden=(2,), dequantization="none", convolution="emerging"
+    ),
     "glow(context)": lambda: flows.glow((1, 2, 2), levels=1, layers=1, hidden=(4,), values=2, context=2),
     "nsf_image": lambda: flows.nsf_image(
         (1, 2, 2), levels=1, layers=1, hidden=(4,), bins=2, values=3, dequantization="variational"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal, TypedDict, Unpack
 
 from pydantic import Field
@@ -20,11 +21,14 @@ from unwarp.transforms import (
     ActNorm,
     Checkerboard,
     Compose,
+    ConvolutionExponential,
     Coupling,
     Dequantize,
     Elementwise,
+    EmergingConvolution,
     Inverse,
     MultiScale,
+    PeriodicConvolution,
     Permute,
     Pixelwise,
     Squeeze,
@@ -37,6 +41,7 @@ __all__ = ["glow", "nsf_image", "realnvp_image"]
 
 Dequantization = Literal["uniform", "variational", "none"]
 Levels = Annotated[int, Field(strict=True, ge=1, le=16)]
+Convolution = Literal["pixel", "emerging", "periodic", "exponential"]
 Values = Annotated[int, Field(strict=True, ge=2, le=65536)]
 
 
@@ -78,17 +83,20 @@ def realnvp_image(features: Image, **pixels: Unpack[Pixels]) -> Flow:
 
 
 @recipe
-def glow(features: Image, **pixels: Unpack[Pixels]) -> Flow:
+def glow(features: Image, *, convolution: Convolution = "pixel", **pixels: Unpack[Pixels]) -> Flow:
     """Glow: in each level a scale and shift of channels, an invertible 1x1 convolution and a coupling, many times.
 
     Use it for images where samples should come fast; the usual starting point.
 
-    Args: as for `realnvp_image`.
+    Args:
+        features: (channels, height, width).
+        convolution: "pixel" for 1x1; "emerging", "periodic" or "exponential" for one of 3x3 after each that is 1x1.
+        pixels: as for `realnvp_image`.
 
     Source: Kingma and Dhariwal, 2018, arXiv:1807.03039. Differs: channels are reversed before each 1x1 convolution,
     which starts as the identity.
     """
-    return _images("glow", features, Affine(), pixels, after=_convolved)
+    return _images("glow", features, Affine(), pixels, after=partial(_convolved, convolution=convolution))
 
 
 @recipe
@@ -195,12 +203,20 @@ def _by_channels(shape: Image, univariate: Univariate, pixels: Pixels) -> list[T
     return parts
 
 
-def _convolved(shape: Image, univariate: Univariate, pixels: Pixels) -> list[Transform]:
-    """Glow's steps: scale and shift, 1x1 convolution, coupling."""
+def _convolved(
+    shape: Image, univariate: Univariate, pixels: Pixels, *, convolution: Convolution = "pixel"
+) -> list[Transform]:
+    """Glow's steps: scale and shift, 1x1 convolution and perhaps a larger one, coupling."""
     channels, height, width = shape
+    larger = {
+        "emerging": EmergingConvolution,
+        "periodic": PeriodicConvolution,
+        "exponential": ConvolutionExponential,
+    }
     parts: list[Transform] = []
     for _ in range(pixels["layers"]):
         parts.append(Pixelwise(ActNorm(channels), height, width))
         parts += [Pixelwise(mix, height, width) for mix in (Permute(range(channels)[::-1]), LU(channels))]
+        parts += [] if convolution == "pixel" else [larger[convolution](channels, height, width)]
         parts.append(_coupling(shape, univariate, pixels))
     return parts
