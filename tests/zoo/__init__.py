@@ -46,4 +46,4 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "glow(emerging)",
 }
 
-FREE = {"cnf", "ffjord"}  # recipes whose networks nothing bounds: one to one while their slopes are moderate
+FREE = {"cnf", "ffjord", "otflow"}  # recipes whose networks nothing bounds: one to one while their slopes are moderate

@@ -88,4 +88,6 @@ ROWS: dict[str, Callable[[], Flow]] = {
     "nsf_image": lambda: flows.nsf_image(
         (1, 2, 2), levels=1, layers=1, hidden=(4,), bins=2, values=3, dequantization="variational"
     ),
+    "otflow": lambda: flows.otflow(3, width=4, solver="midpoint", steps=1),
+    "otflow(1 feature, context)": lambda: flows.otflow(1, width=4, solver="midpoint", steps=1, context=1),
 }

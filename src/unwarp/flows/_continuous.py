@@ -9,13 +9,14 @@ from pydantic import Field
 from unwarp.distributions import Flow
 from unwarp.flows._ends import Ends, vectors
 from unwarp.flows._recipe import Context, Features, Hidden, Layers, recipe
-from unwarp.networks import VectorField
+from unwarp.networks import PotentialField, VectorField
 from unwarp.transforms import Continuous
 
-__all__ = ["cnf", "ffjord"]
+__all__ = ["cnf", "ffjord", "otflow"]
 
 Steps = Annotated[int, Field(strict=True, ge=1, le=1000)]
 Time = Annotated[int, Field(strict=True, ge=0, le=64)]
+Width = Annotated[int, Field(strict=True, ge=1, le=16_384)]
 Tolerance = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Solver = Literal["euler", "midpoint", "rk4", "bosh3", "dopri5", "dopri8"]
 
@@ -89,6 +90,37 @@ def ffjord(
         Continuous(
             features, VectorField(features, hidden=hidden, context=context, time=time), context=context, solver=solver,
             steps=steps, tolerance=tolerance, trace="hutchinson", gradients=gradients,
+        )
+        for _ in range(layers)
+    ]  # fmt: skip
+    return vectors(features, parts, ends)
+
+
+@recipe
+def otflow(
+    features: Features,
+    *,
+    context: Context = 0,
+    layers: Layers = 1,
+    width: Width = 64,
+    solver: Solver = "rk4",
+    steps: Steps = 4,
+    tolerance: Tolerance = 1e-6,
+    **ends: Unpack[Ends],
+) -> Flow:
+    """OT-Flow: a continuous flow down a learned potential, which optimal transport follows too.
+
+    Use it with `training.regularised_likelihood` and its `hamilton_jacobi`: ways become straight, and few steps do.
+
+    Args: as for `cnf`, and
+        width: of each potential's hidden layers.
+
+    Source: Onken, Wu Fung, Li and Ruthotto, 2021, arXiv:2006.00104.
+    """
+    parts = [
+        Continuous(
+            features, PotentialField(features, width=width, context=context), context=context, solver=solver,
+            steps=steps, tolerance=tolerance,
         )
         for _ in range(layers)
     ]  # fmt: skip

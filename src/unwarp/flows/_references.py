@@ -150,6 +150,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2019,
         "arXiv:1808.03856",
     ),
+    "onken2021otflow": (
+        "Onken, Derek and Wu Fung, Samy and Li, Xingjian and Ruthotto, Lars",
+        "OT-Flow: Fast and Accurate Continuous Normalizing Flows via Optimal Transport",
+        2021,
+        "arXiv:2006.00104",
+    ),
     "papamakarios2017maf": (
         "Papamakarios, George and Pavlakou, Theo and Murray, Iain",
         "Masked Autoregressive Flow for Density Estimation",
@@ -241,6 +247,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "nice": ("dinh2015nice",),
     "nsf": ("durkan2019neural",),
     "nsf_image": ("durkan2019neural", "kingma2018glow"),
+    "otflow": ("onken2021otflow",),
     "planar": ("rezende2015variational",),
     "radial": ("rezende2015variational",),
     "realnvp": ("dinh2017realnvp",),

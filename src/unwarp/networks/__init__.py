@@ -6,6 +6,7 @@ from unwarp.networks._field import VectorField
 from unwarp.networks._lipschitz import LipschitzNet
 from unwarp.networks._masked import MaskedMLP
 from unwarp.networks._mlp import MLP
+from unwarp.networks._potential import PotentialField
 from unwarp.networks._transformer import CausalTransformer, Transformer
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "ConvNet",
     "LipschitzNet",
     "MaskedMLP",
+    "PotentialField",
     "Transformer",
     "VectorField",
 ]

@@ -2,6 +2,7 @@
 
 from unwarp.training._history import History, Step
 from unwarp.training._loop import fit, steps
+from unwarp.training._matching import matching, regularised_likelihood
 from unwarp.training._metrics import bits_per_dimension
 from unwarp.training._objectives import Objective, likelihood
 from unwarp.training._progress import json_lines, progress_bar
@@ -14,6 +15,8 @@ __all__ = [
     "fit",
     "json_lines",
     "likelihood",
+    "matching",
     "progress_bar",
+    "regularised_likelihood",
     "steps",
 ]

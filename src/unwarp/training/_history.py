@@ -67,7 +67,7 @@ class History:
         rollbacks: how often weights were put back.
         training: (step, mean loss since the entry before), where finite.
         validation: (step, value on the held-out rows), where finite; objective values, lower is better.
-        held_out: mean log-likelihood of the flow; None without held-out rows or under another objective.
+        held_out: mean log-likelihood of the flow, whatever the objective; None without held-out rows.
         held_out_error: its standard error over the rows.
         baselines: the same figure for plain models fitted to the same rows: "gaussian", "mixture", and "linear" (a
             Gaussian with a mean linear in the context).

@@ -98,7 +98,7 @@ class Run:
     def history(self, baselines: Sequence[Baseline], *, interrupted: bool) -> History:
         """The account of the run; for an interrupted one without the baselines."""
         ledger, figures = self._ledger, {}
-        if self._held is not None and self._best and self._settings.objective is likelihood:
+        if self._held is not None and self._best:
             figures = compare(self._score(), self._train, self._held, () if interrupted else baselines, ledger.seed)
         return History(
             stopped="interrupted" if interrupted or ledger.stopped is None else ledger.stopped,
