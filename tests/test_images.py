@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import laws
-import zoo
 from unwarp import fit, flows, load, save, trace
 from unwarp._space import POSITIVE, REAL, Integers, Space
 from unwarp.distributions import Uniform, estimate
@@ -19,20 +18,27 @@ from unwarp.networks import MLP, ConvNet
 from unwarp.training import bits_per_dimension
 from unwarp.transforms import (
     LU,
+    Abs,
     ActNorm,
+    Argmax,
     Checkerboard,
     Compose,
     Coupling,
     Dequantize,
     Elementwise,
     Inverse,
+    MaxPool,
     MultiScale,
     Pixelwise,
     Reshape,
+    Slice,
+    Sort,
     Squeeze,
+    Stochastic,
     Unconstrain,
 )
 from unwarp.univariates import Affine, Sigmoid
+from zoo import images
 
 ERRORS = [
     (lambda: Pixelwise(LU(2), 0, 2), ConfigError, "height"),
@@ -57,6 +63,12 @@ ERRORS = [
     (lambda: flows.nsf((1, 8, 8)), RecipeError, "features"),
     (lambda: bits_per_dimension(torch.zeros(1), 0), ConfigError, "entries"),
     (lambda: bits_per_dimension(torch.zeros(1), 2, width=0.0), ConfigError, "width"),
+    (lambda: Slice(3, 3), ConfigError, "keep from 1 to 2; got 3"),
+    (lambda: Slice(3, 1, fill=LU(3)), SpaceError, "fill to lead from"),
+    (lambda: Abs(2, net=MLP(2, 3)), ShapeError, "2 log odds; got shape (3,)"),
+    (lambda: MaxPool(1, 3, 2), ConfigError, "even height and width"),
+    (lambda: Argmax(2, 1), ConfigError, "categories"),
+    (lambda: Stochastic(Space((3,)), Space((1,)), LU(1), LU(2)), SpaceError, "fill to lead from"),
     (lambda: Reshape((2, 2), (5,)), ConfigError, "as many entries; got (2, 2) and (5,)"),
 ]
 
@@ -138,7 +150,7 @@ def test_vectors_and_images_of_one_pixel_agree() -> None:
     assert torch.equal(image[0].flatten(1), vector[0]) and torch.allclose(image[1], vector[1])
 
 
-@pytest.mark.parametrize("row", zoo.TRUTHS)
+@pytest.mark.parametrize("row", images.TRUTHS)
 def test_bounds_are_held_to_the_truth_and_tighten(row: str) -> None:
     """Many draws bring the bound up to the truth (but for a margin's mass), and one that is too high is found out."""
     subject = laws.subject(row)
@@ -242,3 +254,46 @@ def test_what_lies_off_the_grid_has_no_probability() -> None:
     x = torch.zeros(3, 1, 2, 2)
     x[1, 0, 0, 0], x[2, 0, 1, 1] = 0.5, 4.0
     assert flow.log_prob(x).isfinite().tolist() == [True, False, False]
+
+
+def test_maxpool_is_torch_s_and_comes_back() -> None:
+    layer = MaxPool(2, 4, 6)
+    x = torch.randn(5, 2, 4, 6, generator=torch.Generator().manual_seed(0))
+    z = layer.encode(x)
+    assert torch.equal(z, torch.nn.functional.max_pool2d(x, 2))
+    drawn = layer.decode(z)
+    assert torch.equal(torch.nn.functional.max_pool2d(drawn, 2), z)
+    place = torch.nn.functional.max_pool2d(layer.decode(torch.rand(500, 2, 2, 3)), 2, return_indices=True)[1]
+    assert len(place[:, 0, 0, 0].unique()) == 4  # any of the four may be the largest
+
+
+def test_surjections_draw_what_they_let_go() -> None:
+    z = torch.rand(4000, 2, generator=torch.Generator().manual_seed(0)).cumsum(-1)
+    signs = Abs(2).eval().decode(z).sign()
+    assert abs(float(signs.mean())) < 0.05 and abs(float(signs.prod(-1).mean())) < 0.05
+    swapped = (Sort(2).eval().decode(z).diff(dim=-1) < 0).float().mean()
+    assert 0.45 < float(swapped) < 0.55
+    rest = Slice(3, 2).eval().decode(z)[:, 2]
+    assert abs(float(rest.mean())) < 0.06 and 0.94 < float(rest.std()) < 1.06
+
+
+def test_density_of_sorted_sets_does_not_see_the_order() -> None:
+    flow = laws.subject("Flow(Sort)").density
+    x = torch.randn(7, 2, dtype=torch.float64)
+    assert torch.allclose(flow.log_prob(x), flow.log_prob(x.flip(-1)))
+
+
+def test_argmax_keeps_categories() -> None:
+    layer = Argmax(4, 5)
+    x = layer.domain.draw(200)
+    z, ladj = layer(x)
+    assert torch.equal(layer.decode(z), x) and torch.equal(z.argmax(-1).float(), x)
+    assert torch.allclose(layer.inverse(z)[1], -ladj, atol=1e-3)
+
+
+def test_augmenting_is_slicing_backwards() -> None:
+    layer = Inverse(Slice(5, 2))
+    z, ladj = layer(torch.ones(3, 2))
+    assert z.shape == (3, 5) and torch.equal(z[:, :2], torch.ones(3, 2))
+    assert (layer.kind, layer.loses) == ("bound", "inverse")
+    assert torch.allclose(ladj, -torch.distributions.Normal(0.0, 1.0).log_prob(z[:, 2:]).sum(-1), atol=1e-5)

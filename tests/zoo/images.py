@@ -3,26 +3,37 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from unwarp._manifold import Ordered
+from unwarp._space import Space
 from unwarp.distributions import Flow, Normal
+from unwarp.functional import soft_clip
 from unwarp.networks import MLP, ConvNet
 from unwarp.transforms import (
     LU,
+    Abs,
     ActNorm,
+    Argmax,
+    Chart,
     Checkerboard,
     Compose,
     Coupling,
     Dequantize,
     Elementwise,
     Inverse,
+    MaxPool,
     MultiScale,
     Pixelwise,
     Reshape,
+    Slice,
+    Sort,
     Squeeze,
+    Stochastic,
     Transform,
+    Unconstrain,
 )
-from unwarp.univariates import Affine, RationalQuadratic, Sigmoid, Univariate
+from unwarp.univariates import Affine, Exp, RationalQuadratic, Sigmoid, Univariate
 
 __all__ = ["FLOWS", "ROWS", "TRUTHS", "image_coupling"]
 
@@ -37,6 +48,47 @@ def fill(features: int, context: int) -> Compose:
     """From numbers on the unit interval to noise, as `context` numbers say."""
     net = MLP(features // 2, 2 * (features - features // 2), hidden=(8,), context=context)
     return Compose([Inverse(Elementwise(features, Sigmoid())), Coupling(features, Affine(), net, context=context)])
+
+
+def gaussian(features: int, context: int) -> Coupling:
+    """From numbers to noise by a mean and a scale that a network tells from the context alone."""
+    net = MLP(0, 2 * features, hidden=(4,), context=context)
+    return Coupling(features, Affine(), net, mask=[False] * features, context=context)
+
+
+def image_gaussian(shape: tuple[int, int, int], context: tuple[int, int, int]) -> Coupling:
+    net = ConvNet(0, 2 * shape[0], hidden=(4,), context=context)
+    return Coupling(shape, Affine(), net, mask=[False] * shape[0], context=context)
+
+
+class Line(nn.Module):
+    """A shift that is linear in the context, and a scale."""
+
+    def __init__(self, features: int, context: int) -> None:
+        super().__init__()
+        self.shift = nn.Linear(context, features)
+        self.log_scale = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        shift = self.shift(context)
+        return torch.stack([shift, self.log_scale.expand_as(shift)], -1).flatten(-2)
+
+
+def line(features: int, context: int) -> Coupling:
+    return Coupling(features, Affine(), Line(features, context), mask=[False] * features, context=context)
+
+
+def evidence(flow: Flow, x: Tensor) -> Tensor:
+    """The log density of `Flow(Stochastic)`: its decoder is linear, so x is normal."""
+    net = flow.transform.parts[0].decoder.transform.net
+    scale = (-soft_clip(net.log_scale, Affine().max_log_scale)).exp()
+    factor = -scale.unsqueeze(-1) * net.shift.weight
+    covariance = scale.square().diag() + factor @ factor.mT
+    return torch.distributions.MultivariateNormal(-scale * net.shift.bias, covariance).log_prob(x)
+
+
+def onto_reals(space: Space) -> list[Transform]:
+    return [Chart(space), Unconstrain(space.flat)]
 
 
 def counts(source: Dequantize) -> Flow:
@@ -72,12 +124,29 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "Dequantize": lambda: Dequantize((1, 2, 2), 0, 255),
     "Dequantize(fill)": lambda: Dequantize(2, 0, 3, fill=fill(2, 2)),
     "Reshape": lambda: Reshape((2, 2, 2), (8,)),
+    "Argmax": lambda: Argmax(2, 3),
+    "Argmax(fill)": lambda: Argmax(2, 2, fill=Compose([Reshape((2, 2), (4,)), gaussian(4, 2), Reshape((4,), (2, 2))])),
+    "Slice": lambda: Slice(3, 2),
+    "Slice(fill)": lambda: Slice((2, 2, 1), 1, fill=image_gaussian((1, 2, 1), (1, 2, 1))),
+    "Inverse(Slice)": lambda: Inverse(Slice(3, 2, fill=gaussian(1, 2))),
+    "Abs": lambda: Abs(2),
+    "Abs(net)": lambda: Abs(2, net=MLP(2, 2, hidden=(4,))),
+    "Sort": lambda: Sort(3),
+    "MaxPool": lambda: MaxPool(1, 2, 4),
+    "Stochastic": lambda: Stochastic(Space((3,)), Space((2,)), gaussian(2, 3), gaussian(3, 2)),
 }
 
 FLOWS: dict[str, Callable[[], Flow]] = {
     "Flow(Dequantize)": lambda: counts(Dequantize(1, -1, 2)),
     "Flow(Dequantize, margin)": lambda: counts(Dequantize(1, 0, 2, margin=0.1)),
+    "Flow(Slice)": lambda: Flow(Compose([LU(2), Slice(2, 1, fill=gaussian(1, 1)), ActNorm(1)]), Normal(1)),
+    "Flow(Abs)": lambda: Flow(Compose([Abs(1, net=MLP(1, 1, hidden=(4,))), Inverse(Elementwise(1, Exp()))]), Normal(1)),
+    "Flow(Sort)": lambda: Flow(Compose([Sort(2), *onto_reals(Space((2,), Ordered(2))), ActNorm(2)]), Normal(2)),
+    "Flow(Stochastic)": lambda: Flow(Stochastic(Space((2,)), Space((1,)), line(1, 2), line(2, 1)), Normal(1)),
     "Flow(Dequantize, fill)": lambda: counts(Dequantize(1, 0, 3, fill=fill(1, 1))),
 }
 
-TRUTHS: dict[str, Callable[[Flow, Tensor], Tensor]] = dict.fromkeys(FLOWS, bins)
+TRUTHS: dict[str, Callable[[Flow, Tensor], Tensor]] = {
+    **{row: bins for row in FLOWS if "Dequantize" in row},
+    "Flow(Stochastic)": evidence,
+}

@@ -114,6 +114,18 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2020,
         "arXiv:2006.01910",
     ),
+    "hoogeboom2021argmax": (
+        "Hoogeboom, Emiel and Nielsen, Didrik and Jaini, Priyank and Forr{\\'e}, Patrick and Welling, Max",
+        "Argmax Flows and Multinomial Diffusion: Learning Categorical Distributions",
+        2021,
+        "arXiv:2102.05379",
+    ),
+    "kingma2014autoencoding": (
+        "Kingma, Diederik P. and Welling, Max",
+        "Auto-Encoding Variational Bayes",
+        2014,
+        "arXiv:1312.6114",
+    ),
     "kingma2016iaf": (
         "Kingma, Diederik P. and Salimans, Tim and Jozefowicz, Rafal and Chen, Xi and Sutskever, Ilya and Welling, Max",
         "Improving Variational Inference with Inverse Autoregressive Flow",
@@ -155,6 +167,11 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "OT-Flow: Fast and Accurate Continuous Normalizing Flows via Optimal Transport",
         2021,
         "arXiv:2006.00104",
+    "nielsen2020survae": (
+        "Nielsen, Didrik and Jaini, Priyank and Hoogeboom, Emiel and Winther, Ole and Welling, Max",
+        "SurVAE Flows: Surjections to Bridge the Gap between VAEs and Flows",
+        2020,
+        "arXiv:2007.02731",
     ),
     "papamakarios2017maf": (
         "Papamakarios, George and Pavlakou, Theo and Murray, Iain",
@@ -202,7 +219,9 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
 
 # recipe or class -> keys of PAPERS
 SOURCES: dict[str, tuple[str, ...]] = {
+    "Abs": ("nielsen2020survae",),
     "ActNorm": ("kingma2018glow",),
+    "Argmax": ("hoogeboom2021argmax",),
     "Autoregressive": ("papamakarios2017maf",),
     "BatchNorm": ("dinh2017realnvp", "papamakarios2017maf"),
     "BlockNeural": ("decao2019bnaf",),
@@ -221,6 +240,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "LinearRational": ("dolatabadi2020linear",),
     "LowRank": ("lu2020woodbury",),
     "MatrixExponential": ("xiao2020exponential",),
+    "MaxPool": ("nielsen2020survae",),
     "MultiScale": ("dinh2017realnvp",),
     "Patches": ("dosovitskiy2021image",),
     "PeriodicConvolution": ("hoogeboom2019emerging",),
@@ -234,7 +254,10 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Residual": ("behrmann2019invertible", "chen2019residual"),
     "Rotation": ("golinski2019orthogonal",),
     "SVD": ("zhang2018svd",),
+    "Slice": ("nielsen2020survae",),
+    "Sort": ("nielsen2020survae",),
     "Squeeze": ("dinh2017realnvp",),
+    "Stochastic": ("kingma2014autoencoding", "nielsen2020survae"),
     "Sylvester": ("berg2018sylvester",),
     "bnaf": ("decao2019bnaf",),
     "cnf": ("chen2018neural",),

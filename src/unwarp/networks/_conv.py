@@ -25,7 +25,7 @@ class ConvNet(nn.Module):
     Use it as the conditioner of a coupling on images.
 
     Args:
-        channels: of x.
+        channels: of x; 0, with a context, makes the output depend on the context alone.
         out: channels of the output.
         hidden: channels of the hidden layers.
         kernel: side of the convolutions, odd.
@@ -54,7 +54,7 @@ class ConvNet(nn.Module):
         block: Sequence[int] = (1, 1),
     ) -> None:
         super().__init__()
-        _check.at_least("ConvNet", "channels", channels, 1)
+        _check.at_least("ConvNet", "channels", channels, 0 if context else 1)
         _check.at_least("ConvNet", "out", out, 1)
         if _check.at_least("ConvNet", "kernel", kernel, 1) % 2 == 0:
             raise ConfigError(f"ConvNet: expected an odd kernel; got {kernel}. Take {kernel + 1}.")

@@ -7,7 +7,7 @@ from unwarp.transforms._compose import Compose, Embedded, Inverse
 from unwarp.transforms._continuous import Continuous, Transport
 from unwarp.transforms._convolution import ConvolutionExponential, EmergingConvolution, PeriodicConvolution
 from unwarp.transforms._coupling import Coupling
-from unwarp.transforms._dequantize import Dequantize
+from unwarp.transforms._dequantize import Argmax, Dequantize
 from unwarp.transforms._elementwise import Elementwise, Unconstrain
 from unwarp.transforms._given import Function, Linear
 from unwarp.transforms._image import Checkerboard, Pixelwise, Reshape, Squeeze
@@ -21,6 +21,8 @@ from unwarp.transforms._orthogonal import QR, SVD, Cayley, Householder, Rotation
 from unwarp.transforms._permute import Permute
 from unwarp.transforms._rank_one import Planar, Radial
 from unwarp.transforms._residual import Residual
+from unwarp.transforms._stochastic import Stochastic
+from unwarp.transforms._surjection import Abs, MaxPool, Slice, Sort
 from unwarp.transforms._sylvester import Sylvester
 from unwarp.transforms._tokens import Patches
 
@@ -29,7 +31,9 @@ __all__ = [
     "LU",
     "QR",
     "SVD",
+    "Abs",
     "ActNorm",
+    "Argmax",
     "Autoregressive",
     "BatchNorm",
     "BlockNeural",
@@ -52,6 +56,7 @@ __all__ = [
     "Linear",
     "LowRank",
     "MatrixExponential",
+    "MaxPool",
     "MultiScale",
     "Noise",
     "Parallel",
@@ -64,9 +69,12 @@ __all__ = [
     "Reshape",
     "Residual",
     "Rotation",
+    "Slice",
     "Solution",
+    "Sort",
     "Squeeze",
     "Standardize",
+    "Stochastic",
     "Sylvester",
     "Transform",
     "Transport",

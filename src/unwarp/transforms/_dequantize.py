@@ -1,4 +1,4 @@
-"""From whole numbers to densities."""
+"""From whole numbers and categories to densities."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unwarp import _check
+from unwarp import _check, functional
 from unwarp._space import UNIT, Integers, Interval, Space
 from unwarp.errors import ConfigError
 from unwarp.transforms._base import Transform
 from unwarp.transforms._fill import Fill
 from unwarp.transforms._noise import Noise
 
-__all__ = ["Dequantize"]
+__all__ = ["Argmax", "Dequantize"]
 
 
 class Dequantize(Transform):
@@ -113,3 +113,73 @@ class Dequantize(Transform):
     def extra_repr(self) -> str:
         shape = self.domain.shape
         return f"{shape[0] if len(shape) == 1 else shape}, {self.low} to {self.low + self.values - 1}"
+
+
+class Argmax(Transform):
+    r"""Categories as the argmax of K numbers each: $z \sim q(z \mid x)$ with $\arg\max_k z_{dk} = x_d$.
+
+    From $u \sim q(u \mid x)$ the number of the category itself stays, $t = u_x$, and the others are held below it,
+    $z_k = t - \log(1 + e^{t - u_k})$. Forward's $\text{ladj} = -\log q(z \mid x)$ makes a lower bound of the log
+    probability.
+
+    Use it as the first part of a flow on categories without an order, where `Dequantize` would give them one.
+
+    Args:
+        features: number of features D.
+        categories: K; features are whole numbers from 0 to K - 1.
+        fill: map from u, `(D, K)` reals, to standard normal noise, told of x scaled to [-1, 1] where it takes a
+            context; None draws u normal.
+
+    Shapes: x `(*batch, D)`, z `(*batch, D, K)`; ladj `(*batch)`, nats.
+
+    Raises:
+        ConfigError: if `features < 1` or `categories < 2`.
+        SpaceError: when `fill` starts, ends or is told elsewhere.
+
+    Source: Hoogeboom, Nielsen, Jaini, Forre and Welling, *Argmax Flows and Multinomial Diffusion*, 2021,
+    arXiv:2102.05379, section 3.1, "softplus thresholding".
+
+    Example:
+        >>> layer, x = Argmax(2, 3), torch.tensor([[0.0, 2.0], [1.0, 1.0]])
+        >>> z, ladj = layer(x)
+        >>> z.shape, bool((layer.decode(z) == x).all())
+        (torch.Size([2, 2, 3]), True)
+    """
+
+    def __init__(self, features: int, categories: int, *, fill: Transform | None = None) -> None:
+        _check.at_least("Argmax", "features", features, 1)
+        _check.at_least("Argmax", "categories", categories, 2)
+        domain, codomain = Space((features,), Integers(0, categories - 1)), Space((features, categories))
+        super().__init__(domain, codomain, kind="bound", loses="inverse")
+        self.fill = Fill("Argmax", codomain, domain, fill)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
+        u, log_q = self.fill.draw(self._centered(x))
+        own = self._own(x)
+        top = torch.where(own, u, 0.0).sum(-1, keepdim=True)
+        below, slope = functional.softplus(top - u)
+        ladj = torch.where(own, 0.0, slope).flatten(-2).sum(-1) - log_q
+        nothing = (x * 0).unsqueeze(-1)  # but for NaN, which stays
+        return torch.where(own, u, top - below) + nothing, ladj + nothing.flatten(-2).sum(-1)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x = self.decode(z)
+        own = self._own(x)
+        top = z.amax(-1, keepdim=True)
+        gap, slope = functional.softplus_inverse(torch.where(own, 1.0, (top - z).clamp(min=1e-30)))
+        log_q = self.fill.log_prob(torch.where(own, z, top - gap), self._centered(x))
+        return x, log_q + torch.where(own, 0.0, slope).flatten(-2).sum(-1)
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return z.argmax(-1).to(z.dtype) + z.sum(-1) * 0  # NaN stays
+
+    def _own(self, x: Tensor) -> Tensor:
+        """Which of the K numbers is the category's own, bool `(*batch, D, K)`."""
+        return x.unsqueeze(-1) == torch.arange(self.codomain.shape[1], device=x.device)
+
+    def _centered(self, x: Tensor) -> Tensor:
+        return x * (2 / (self.codomain.shape[1] - 1)) - 1
+
+    def extra_repr(self) -> str:
+        return f"{self.domain.shape[0]}, {self.codomain.shape[1]}"
