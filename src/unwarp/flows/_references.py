@@ -162,16 +162,17 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2019,
         "arXiv:1808.03856",
     ),
-    "onken2021otflow": (
-        "Onken, Derek and Wu Fung, Samy and Li, Xingjian and Ruthotto, Lars",
-        "OT-Flow: Fast and Accurate Continuous Normalizing Flows via Optimal Transport",
-        2021,
-        "arXiv:2006.00104",
     "nielsen2020survae": (
         "Nielsen, Didrik and Jaini, Priyank and Hoogeboom, Emiel and Winther, Ole and Welling, Max",
         "SurVAE Flows: Surjections to Bridge the Gap between VAEs and Flows",
         2020,
         "arXiv:2007.02731",
+    ),
+    "onken2021otflow": (
+        "Onken, Derek and Wu Fung, Samy and Li, Xingjian and Ruthotto, Lars",
+        "OT-Flow: Fast and Accurate Continuous Normalizing Flows via Optimal Transport",
+        2021,
+        "arXiv:2006.00104",
     ),
     "papamakarios2017maf": (
         "Papamakarios, George and Pavlakou, Theo and Murray, Iain",
