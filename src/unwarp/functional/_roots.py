@@ -23,9 +23,9 @@ def solve_increasing(
 ) -> Tensor:
     r"""The x with $f(x) = y$ for an increasing f, wherever it is, with derivatives with respect to y and all of f.
 
-    A bracket is kept and halved, and before each halving a Newton step is tried inside it: quadratic where f is
-    smooth, never lost where it is not. On the real line the bracket is $x = \sinh u$ with $|u| \le 46$, that is up to
-    $5 \cdot 10^{19}$ on either side. The search leaves no graph; two Newton steps on its result do, and
+    Newton's method, with a bracket that is halved beside each of its steps and that it must not leave: quadratic
+    where f is smooth, never lost where it is not. On the real line the bracket is $x = \sinh u$ with $|u| \le 46$,
+    that is up to $5 \cdot 10^{19}$ on either side. The search leaves no graph; two Newton steps on its result do, and
     they carry derivatives up to the third order: the implicit function theorem, unrolled.
 
     Args:
@@ -49,18 +49,15 @@ def solve_increasing(
         low = torch.full_like(target, -_REACH if ends is None else ends[0])
         high = torch.full_like(target, _REACH if ends is None else ends[1])
         u = 0.5 * (low + high) if ends else target.asinh().clamp(-_REACH, _REACH)
-        for step in range(2 * pairs):
+        for _ in range(pairs):
             x = u if ends else u.sinh()
             value, log_slope = f(x)
-            above = value > target
-            low, high = torch.where(above, low, u), torch.where(above, u, high)
-            middle = 0.5 * (low + high)
-            if step % 2 == 0:
-                x = x - _newton(value - target, log_slope)
-                u = x if ends else x.asinh()
-                u = torch.where((u > low) & (u < high), u, middle)
-            else:
-                u = middle
+            low, high = torch.where(value > target, low, u), torch.where(value > target, u, high)
+            x = x - _newton(value - target, log_slope)
+            middle, u = 0.5 * (low + high), x if ends else x.asinh()
+            above = f(middle if ends else middle.sinh())[0] > target
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+            u = torch.where((u >= low) & (u <= high), u, 0.5 * (low + high))
         x = u if ends else u.sinh()
     for _ in range(2):
         value, log_slope = f(x)

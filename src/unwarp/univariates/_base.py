@@ -11,6 +11,8 @@ from unwarp._space import REAL, Support
 
 __all__ = ["Univariate"]
 
+_PAIRS = 14  # of a Newton step and a halving: two more than reach the last digit of the maps that are here
+
 
 class Univariate(ABC):
     r"""A monotone scalar map $y = f(x; \theta)$ whose parameters are handed in.
@@ -46,7 +48,7 @@ class Univariate(ABC):
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """`x = f^-1(y)` and `log|dx/dy|`; found as a root, for increasing maps of the whole real line."""
-        return functional.invert_increasing(lambda x: self.forward(x, params), y)
+        return functional.invert_increasing(lambda x: self.forward(x, params), y, pairs=_PAIRS)
 
     def guess(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """Parameters `(features, n_params)` to start from for `x: (n, features)`, `weight: (n,)`; here: zeros."""
