@@ -1,9 +1,20 @@
 """Pure tensor functions: scalar maps with their ladj, mixtures. No modules, no state, the papers' symbols."""
 
 from unwarp.functional._affine import affine, affine_inverse, soft_clip
+from unwarp.functional._cdf import (
+    gumbel,
+    gumbel_inverse,
+    kumaraswamy,
+    kumaraswamy_inverse,
+    normal_cdf,
+    normal_cdf_inverse,
+    weibull,
+    weibull_inverse,
+)
 from unwarp.functional._circle import moebius, moebius_inverse, wrap
 from unwarp.functional._convolution import bound_kernel, causal_convolution, causal_convolution_inverse
 from unwarp.functional._divergence import directional, jacobian
+from unwarp.functional._guards import spread, straight_beyond, straight_beyond_inverse, tilted
 from unwarp.functional._linalg import (
     bound_norm,
     cayley,
@@ -20,6 +31,7 @@ from unwarp.functional._mixture import (
     gaussian_mixture_log_prob,
     gaussian_mixture_to_normal,
 )
+from unwarp.functional._neural import deep_sigmoid, logistic_mixture
 from unwarp.functional._newton import solve_monotone, solve_nearby
 from unwarp.functional._noise import noise_normal, noise_sign, noise_uniform
 from unwarp.functional._ode import TABLEAUS, Stage, Tableau, integrate_adaptively, runge_kutta
@@ -31,10 +43,21 @@ from unwarp.functional._piecewise import (
     quadratic,
     quadratic_inverse,
 )
+from unwarp.functional._polynomial import bernstein, integrated_network, sum_of_squares
+from unwarp.functional._power import (
+    dual_power,
+    dual_power_inverse,
+    power,
+    sinh_arcsinh,
+    sinh_arcsinh_inverse,
+    yeo_johnson,
+    yeo_johnson_inverse,
+)
+from unwarp.functional._quantile import log_normal_cdf, normal_mixture, normal_quantile
 from unwarp.functional._roots import invert_increasing, solve_increasing
 from unwarp.functional._spline import rational_quadratic, rational_quadratic_inverse
 from unwarp.functional._support import exp, log, logit, rescale, sigmoid, softplus, softplus_inverse
-from unwarp.functional._tails import lighten, lighten_inverse
+from unwarp.functional._tails import lighten, lighten_inverse, log_tail, log_tail_inverse
 from unwarp.functional._trace import directional_matrix, log_det, log_det_series
 
 __all__ = [
@@ -44,6 +67,7 @@ __all__ = [
     "Tableau",
     "affine",
     "affine_inverse",
+    "bernstein",
     "bound_kernel",
     "bound_norm",
     "causal_convolution",
@@ -52,31 +76,48 @@ __all__ = [
     "cubic",
     "cubic_inverse",
     "dct_matrix",
+    "deep_sigmoid",
     "directional",
     "directional_matrix",
+    "dual_power",
+    "dual_power_inverse",
     "exp",
     "fit_gaussian_mixture",
     "gaussian_mixture_from_normal",
     "gaussian_mixture_log_prob",
     "gaussian_mixture_to_normal",
+    "gumbel",
+    "gumbel_inverse",
     "householder",
     "householder_inverse",
     "integrate_adaptively",
+    "integrated_network",
     "invert_increasing",
     "jacobian",
+    "kumaraswamy",
+    "kumaraswamy_inverse",
     "lighten",
     "lighten_inverse",
     "linear_rational",
     "log",
     "log_det",
     "log_det_series",
+    "log_normal_cdf",
+    "log_tail",
+    "log_tail_inverse",
+    "logistic_mixture",
     "logit",
     "moebius",
     "moebius_inverse",
     "noise_normal",
     "noise_sign",
     "noise_uniform",
+    "normal_cdf",
+    "normal_cdf_inverse",
+    "normal_mixture",
+    "normal_quantile",
     "piecewise_linear",
+    "power",
     "quadratic",
     "quadratic_inverse",
     "rational_quadratic",
@@ -84,6 +125,8 @@ __all__ = [
     "rescale",
     "runge_kutta",
     "sigmoid",
+    "sinh_arcsinh",
+    "sinh_arcsinh_inverse",
     "skew",
     "soft_clip",
     "softplus",
@@ -91,6 +134,15 @@ __all__ = [
     "solve_increasing",
     "solve_monotone",
     "solve_nearby",
+    "spread",
+    "straight_beyond",
+    "straight_beyond_inverse",
+    "sum_of_squares",
+    "tilted",
     "upper_triangular",
+    "weibull",
+    "weibull_inverse",
     "wrap",
+    "yeo_johnson",
+    "yeo_johnson_inverse",
 ]

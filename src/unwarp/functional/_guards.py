@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["spread", "straight_beyond", "tilted"]
+__all__ = ["spread", "straight_beyond", "straight_beyond_inverse", "tilted"]
 
 
 def tilted(x: Tensor, y: Tensor, ladj: Tensor, floor: float) -> tuple[Tensor, Tensor]:
@@ -30,6 +30,19 @@ def straight_beyond(f: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor, bou
     inside = x.clamp(-bound, bound)
     y, ladj = f(inside)
     return y + (x - inside) * ladj.exp(), ladj
+
+
+def straight_beyond_inverse(
+    f: Callable[[Tensor], tuple[Tensor, Tensor]],
+    inverse: Callable[[Tensor], tuple[Tensor, Tensor]],
+    y: Tensor,
+    bound: float,
+) -> tuple[Tensor, Tensor]:
+    """The inverse of `straight_beyond(f, x, bound)`, from that of f."""
+    low, high = (f(torch.full_like(y, end))[0] for end in (-bound, bound))
+    inside = torch.maximum(torch.minimum(y, high), low)
+    x, ladj = inverse(inside)
+    return x + (y - inside) * ladj.exp(), ladj
 
 
 def spread(units: int, reach: float, like: Tensor) -> Tensor:

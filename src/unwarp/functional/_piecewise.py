@@ -156,7 +156,7 @@ def cubic_inverse(
 
     def root(y: Tensor) -> tuple[Tensor, Tensor]:
         p, a, b = _hermite(y, params, 1, bound, min_bin, min_slope)
-        xi, ladj = invert_increasing(lambda xi: _cubic(xi, a, b), (y - p.y) / p.h, ends=(0.0, 1.0), pairs=12)
+        xi, ladj = invert_increasing(lambda xi: _cubic(xi, a, b), (y - p.y) / p.h, ends=(0.0, 1.0), pairs=10)
         return p.x + p.w * xi, ladj - (p.h / p.w).log()
 
     return boxed(root, y, bound)

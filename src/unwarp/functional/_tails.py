@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["lighten", "lighten_inverse"]
+__all__ = ["lighten", "lighten_inverse", "log_tail", "log_tail_inverse"]
 
 _STEEPEST = 60.0  # log(1 + lam t^2) beyond which the map goes on as a straight line, so that nothing overflows
+_LONGEST = 40.0  # log of the stretch beyond a threshold at which `log_tail` goes on as a straight line
 
 
 def lighten(t: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,3 +70,37 @@ def _expm1_ratio(v: Tensor) -> Tensor:
     safe = torch.where(small, 1.0, v)
     series = 1 + v * (1 / 2 + v * (1 / 6 + v * (1 / 24 + v * (1 / 120 + v / 720))))
     return torch.where(small, series, safe.expm1() / safe)
+
+
+def log_tail(x: Tensor, kappa: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    r"""$y = x$ for $|x| \le \tau$, beyond $\pm(\tau + \log(1 + \kappa(|x| - \tau))/\kappa)$; and $\log dy/dx$.
+
+    Where $1 + \kappa(|x| - \tau)$ passes $e^{40}$ the map goes on as a straight line.
+
+    Shapes: x, kappa `(...)`, kappa >= 0.
+
+    Source: Andrade, *Stable training of normalizing flows for high-dimensional variational inference*, 2024,
+    arXiv:2402.16408, equation 5. Differs: there $\kappa = 1$, and no straight line.
+    """
+    edge, _ = _log_ends(kappa)
+    beyond = (x.abs() - threshold).clamp(min=0.0)
+    inner = torch.minimum(beyond, edge)
+    w = kappa * inner
+    y = inner * _log1p_ratio(w) + (beyond - edge).clamp(min=0.0) * math.exp(-_LONGEST)
+    return ((x.abs() - beyond) + y).copysign(x), -w.log1p()
+
+
+def log_tail_inverse(y: Tensor, kappa: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    r"""Inverse of `log_tail`: x and $\log dx/dy$."""
+    _, top = _log_ends(kappa)
+    beyond = (y.abs() - threshold).clamp(min=0.0)
+    inner = torch.minimum(beyond, top)
+    v = kappa * inner
+    x = inner * _expm1_ratio(v) + (beyond - top).clamp(min=0.0) * math.exp(_LONGEST)
+    return ((y.abs() - beyond) + x).copysign(y), v
+
+
+def _log_ends(kappa: Tensor) -> tuple[Tensor, Tensor]:
+    """How far beyond the threshold the straight line begins, in x and in y."""
+    kappa = kappa.clamp(min=1e-15)
+    return math.expm1(_LONGEST) / kappa, _LONGEST / kappa

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from unwarp import functional
 from unwarp._space import POSITIVE, UNIT, Interval, Support
 from unwarp.univariates._base import Univariate
 
-__all__ = ["Exp", "Rescale", "Sigmoid", "Softplus"]
+__all__ = ["Exp", "Rescale", "Sigmoid", "Softplus", "Tanh"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +144,34 @@ class Rescale(Univariate):
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         return functional.rescale(y, (self.target.low, self.target.high), (self.source.low, self.source.high))
+
+
+@dataclass(frozen=True, slots=True)
+class Tanh(Univariate):
+    r"""$y = \tanh x$, from the reals onto $(-1, 1)$; exact where $1 - y^2$ has no digits left.
+
+    Use it to squash actions or pixels; `Sigmoid` is for other intervals.
+
+    Shapes: x `(...)`, params `(..., 0)` -> y, ladj `(...)`; ladj in nats.
+
+    Example:
+        >>> y, ladj = Tanh().forward(torch.tensor([0.0, 100.0]), torch.zeros(2, 0))
+        >>> ladj[0].item(), bool((ladj[1] + 200).abs() < 2)
+        (0.0, True)
+    """
+
+    @property
+    def n_params(self) -> int:
+        return 0
+
+    @property
+    def codomain(self) -> Support:
+        return Interval(-1.0, 1.0)
+
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        y, ladj = functional.sigmoid(2 * x, -1.0, 1.0)
+        return y, ladj + math.log(2)
+
+    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        x, ladj = functional.logit(y, -1.0, 1.0)
+        return 0.5 * x, ladj - math.log(2)
