@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from unwarp import flows
 from unwarp.doctor._subject import perturbed
-from unwarp.errors import ConfigError, ShapeError, UnwarpError
+from unwarp.errors import ConfigError, RecipeError, ShapeError, UnwarpError
 from unwarp.networks import CausalTransformer, MaskedMLP, Transformer
 from unwarp.transforms import Autoregressive, Patches
 from unwarp.univariates import Affine, RationalQuadratic
@@ -83,12 +84,40 @@ def test_patches_are_squares_row_by_row() -> None:
     assert torch.equal(tokens[4], image[:, 2:4, 2:4].flatten())
 
 
+@pytest.mark.parametrize("name", ["tarflow", "jet"])
+@pytest.mark.parametrize("features", [3, (4, 2), (2, 4, 6)], ids=str)
+def test_recipes_take_vectors_sequences_and_images(name: str, features: int | tuple[int, ...]) -> None:
+    flow = flows.flow(name, features, layers=2, context=2, support="positive", **SIZES)
+    shape = (features,) if isinstance(features, int) else features
+    x = flow.sample((2,), torch.zeros(3, 2))
+    assert x.shape == (2, 3, *shape)
+    assert bool((x > 0).all())
+    assert flow.spec is not None
+    assert flow.spec["features"] == (features if isinstance(features, int) else list(features))
+    assert flows.build(flow.spec).space == flow.space
+
+
+def test_jet_lets_every_entry_meet_every_other() -> None:
+    flow = perturbed(flows.jet((4, 4), layers=8, **SIZES).double())
+    slopes = torch.func.jacrev(lambda x: flow.transform(x)[0])(drawn(4, 4)).flatten(1)
+    assert bool((slopes != 0).all())
+
+
+def test_images_are_cut_into_few_tokens() -> None:
+    flow = flows.tarflow((1, 28, 28), layers=1, **SIZES)
+    layers = [part for part in flow.transform.parts if isinstance(part, Autoregressive)]
+    assert [layer.domain.shape for layer in layers] == [(49, 16)]
+
+
 ERRORS: dict[str, tuple[type[UnwarpError], Callable[[], object]]] = {
     "heads that do not divide the width": (ConfigError, lambda: Transformer((2, 2), (2, 2), width=6, heads=4)),
     "one size": (ConfigError, lambda: CausalTransformer((2,), 2)),
     "no tokens": (ConfigError, lambda: CausalTransformer((0, 2), 2)),
     "squares that do not fill the image": (ConfigError, lambda: Patches((1, 4, 6), 4)),
     "another word": (ConfigError, lambda: Autoregressive(2, Affine(), MaskedMLP(2, 2), inverse="newton")),  # pyright: ignore[reportArgumentType]
+    "patches of three in four features": (RecipeError, lambda: flows.tarflow(4, patch=3)),
+    "four axes": (RecipeError, lambda: flows.jet((1, 2, 2, 2))),
+    "a support for each pixel": (RecipeError, lambda: flows.jet((1, 1, 2), support=["real", "positive"])),
     "a network for other tokens": (
         ShapeError,
         lambda: Autoregressive((3, 2), Affine(), CausalTransformer((3, 2), 1, width=4, heads=1)),

@@ -15,7 +15,7 @@ from unwarp.errors import RecipeError
 from unwarp.flows._ends import Ends, vectors
 from unwarp.flows._recipe import Context, Layers, Marginals, Shape, recipe
 from unwarp.networks import CausalTransformer, Transformer
-from unwarp.transforms import Autoregressive, Compose, Coupling, Inverse, Patches, Reshape, Transform
+from unwarp.transforms import Autoregressive, Compose, Coupling, Patches, Reshape, Transform
 from unwarp.univariates import Affine, RationalQuadratic, Univariate
 
 __all__ = ["jet", "tarflow"]
@@ -63,13 +63,14 @@ def tarflow(
     are left to training and sampling.
     """
     shape, near, tokens = _tokens("tarflow", features, patch)
-    flat, univariate = Reshape(tokens, (math.prod(tokens),)), _univariate(bins)
-    parts: list[Transform] = []
+    univariate = _univariate(bins)
+    maps: list[Transform] = []
     for layer in range(layers):
         net = CausalTransformer(tokens, univariate.n_params, width=width, depth=depth, heads=heads, context=context)
         order = range(tokens[0]) if layer % 2 == 0 else range(tokens[0] - 1, -1, -1)
-        part = Autoregressive(tokens, univariate, net, order=order, context=context, inverse=inverse)
-        parts.append(Compose([Inverse(flat), part, flat]))
+        maps.append(Autoregressive(tokens, univariate, net, order=order, context=context, inverse=inverse))
+    flat = (math.prod(tokens),)
+    parts = [Compose([Reshape(flat, tokens), *some, Reshape(tokens, flat)]) for some in (maps[:1], maps[1:]) if some]
     return _flow(shape, near, parts, ends)
 
 

@@ -109,10 +109,11 @@ class Coupling(Transform):
         return torch.cat([kept, moved], self._axis).index_select(self._axis, self.order)
 
     def _hold_net_to(self, kept: int, moved: int) -> None:
+        """Try the network on a batch of no rows, which costs nothing."""
         rest, context = self.domain.shape[1:], self.context_shape
         want = (moved * self.univariate.n_params, *rest)
         with torch.no_grad():
-            found = self.net(torch.zeros(1, kept, *rest), None if context is None else torch.zeros(1, *context))
+            found = self.net(torch.zeros(0, kept, *rest), None if context is None else torch.zeros(0, *context))
         if tuple(found.shape[1:]) != want:
             got = found.shape[-1] if len(want) == 1 else tuple(found.shape[1:])
             raise ShapeError(
