@@ -135,3 +135,16 @@ def test_embedding_network_is_trained_with_the_flow() -> None:
     assert z.shape == (3, 4, 2) and ladj.shape == (3, 4)
     z.sum().backward()
     assert bool(net[2].weight.grad.any())
+
+
+def test_long_graphs_are_sorted_in_time() -> None:
+    features = 20_000
+    with pytest.raises(ConfigError, match="cycle"):
+        MaskedMLP(features, 1, adjacency=[(i, (i + 1) % features) for i in range(features)])
+
+
+def test_conditioners_see_three_however_far_a_feature_is() -> None:
+    net = MLP(1, 1, hidden=(4,))
+    nn.init.normal_(net.out.weight)
+    near, far, farther = net(torch.tensor([[1e6], [1e20], [1e38]]))
+    assert torch.allclose(near, far, atol=1e-5) and torch.equal(far, farther)

@@ -13,6 +13,7 @@ from unwarp.errors import ConfigError
 __all__ = ["Dense", "Encode", "squash"]
 
 _REACH = 3.0
+_FAR = 1e9  # beyond, the square overflows in float32; there all is 3
 
 
 def squash(x: Tensor) -> Tensor:
@@ -21,6 +22,7 @@ def squash(x: Tensor) -> Tensor:
     A conditioner that sees a raw 1e3 pushes the other coordinates into degenerate bins; one that sees
     at most 3 does not.
     """
+    x = x.clamp(-_FAR, _FAR)
     return x * (1 + (x / _REACH).square()).rsqrt()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import torch
@@ -48,7 +48,7 @@ def along(features: int, adjacency: Iterable[tuple[int, int]], hidden: Sequence[
     parents = _parents(features, adjacency)
     depth = _depths(parents)
     order = sorted(range(features), key=depth.__getitem__)
-    steps = tuple(tuple(i for i in order if depth[i] == level) for level in range(max(depth) + 1))
+    steps = tuple(tuple(level) for _, level in groupby(order, depth.__getitem__))
     kinds = sorted(
         {frozenset(group) for group in parents if group or context} or {frozenset[int]()},
         key=lambda kind: (max((depth[i] + 1 for i in kind), default=0), sorted(kind)),
@@ -80,25 +80,38 @@ def _parents(features: int, adjacency: Iterable[tuple[int, int]]) -> list[set[in
 
 
 def _depths(parents: Sequence[set[int]]) -> list[int]:
-    """The length of the longest way to each feature."""
-    depth: dict[int, int] = {}
-    left = set(range(len(parents)))
-    while left:
-        now = {i for i in left if parents[i].isdisjoint(left)}
-        if not now:
-            raise ConfigError(
-                f"MaskedMLP: expected adjacency without a cycle; got {_cycle(parents, left)}. Take one of these away."
-            )
-        depth |= {i: max((depth[j] + 1 for j in parents[i]), default=0) for i in now}
-        left -= now
-    return [depth[i] for i in range(len(parents))]
+    """The length of the longest way to each feature, in time that grows with the pairs."""
+    children: list[list[int]] = [[] for _ in parents]
+    for child, group in enumerate(parents):
+        for parent in group:
+            children[parent].append(child)
+    waits = [len(group) for group in parents]
+    depth = [0] * len(parents)
+    known = [i for i, count in enumerate(waits) if not count]
+    for i in known:  # grows while it is read
+        for child in children[i]:
+            depth[child] = max(depth[child], depth[i] + 1)
+            waits[child] -= 1
+            if not waits[child]:
+                known.append(child)
+    left = {i for i, count in enumerate(waits) if count}
+    if left:
+        raise ConfigError(
+            f"MaskedMLP: expected adjacency without a cycle; got {_cycle(parents, left)}. Take one of these away."
+        )
+    return depth
 
 
 def _cycle(parents: Sequence[set[int]], left: set[int]) -> str:
-    way = [min(left)]
-    while way[-1] not in way[:-1]:
-        way.append(min(parents[way[-1]] & left))
-    return " <- ".join(map(str, way[way.index(way[-1]) :]))
+    """One cycle among the features that are left, each of which waits for another."""
+    place: dict[int, int] = {}
+    at = min(left)
+    while at not in place:
+        place[at] = len(place)
+        at = min(parents[at] & left)
+    way = [*list(place)[place[at] :], at]
+    way = way if len(way) <= 12 else [*way[:6], "...", *way[-5:]]
+    return " <- ".join(map(str, way))
 
 
 def _spread(size: int, low: int, high: int) -> Tensor:
