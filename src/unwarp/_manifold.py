@@ -14,7 +14,7 @@ from unwarp import _check
 from unwarp._space import CIRCLE, POSITIVE, REAL, UNIT, Interval, Manifold, Space, Support
 from unwarp.errors import ConfigError, SpaceError
 
-__all__ = ["CholeskyFactor", "CorrelationFactor", "Ordered", "Simplex", "Sphere", "side_by_side"]
+__all__ = ["CholeskyFactor", "CorrelationFactor", "Ordered", "Simplex", "Sphere", "fill_lower", "side_by_side"]
 
 _SIGNED = Interval(-1.0, 1.0)
 
@@ -143,7 +143,9 @@ class Simplex(Manifold):
 
 @dataclass(frozen=True, slots=True)
 class Ordered(Manifold):
-    """Vectors of n increasing entries; volume is that of the entries. Coordinates are the first and the steps.
+    """Vectors of n increasing entries, equal ones where a step is below rounding; volume is that of the entries.
+
+    Coordinates are the first entry and the steps.
 
     Args:
         features: n, at least 1.
@@ -174,7 +176,7 @@ class Ordered(Manifold):
         return (REAL, *[POSITIVE] * (self.features - 1))
 
     def contains(self, x: Tensor) -> Tensor:
-        return x.isfinite().all(-1) & (x.diff(dim=-1) > 0).all(-1)
+        return x.isfinite().all(-1) & (x.diff(dim=-1) >= 0).all(-1)
 
     def draw(
         self, batch: Sequence[int], *, generator: Generator | None = None, dtype: torch.dtype | None = None

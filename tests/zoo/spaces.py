@@ -4,13 +4,28 @@ from collections.abc import Callable
 
 from unwarp import CIRCLE, POSITIVE, REAL, CorrelationFactor, Interval, Space, Sphere
 from unwarp.networks import MLP, MaskedMLP
-from unwarp.transforms import Autoregressive, Chart, Coupling, Parallel, Standardize, Transform, Unconstrain
-from unwarp.univariates import Affine, IntervalSpline, Moebius, Turn, Univariate
+from unwarp.transforms import (
+    Autoregressive,
+    Chart,
+    Cholesky,
+    Conformal,
+    Correlation,
+    Coupling,
+    Increments,
+    Parallel,
+    Spin,
+    Standardize,
+    StickBreaking,
+    Transform,
+    Unconstrain,
+)
+from unwarp.univariates import Affine, CircularSpline, IntervalSpline, Moebius, Turn, Univariate
 
 __all__ = ["ROWS", "UNIVARIATES"]
 
 UNIVARIATES: dict[str, Callable[[], Univariate]] = {
     "Turn": Turn,
+    "CircularSpline": lambda: CircularSpline(bins=4),
     "Moebius": lambda: Moebius(components=2),
     "IntervalSpline": lambda: IntervalSpline(Interval(-1.0, 3.0), bins=4),
 }
@@ -26,6 +41,13 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "Autoregressive(Moebius, torus)": lambda: Autoregressive(
         2, Moebius(1), MaskedMLP(2, 3, hidden=(8,), angles=[0, 1]), order=[1, 0]
     ),
+    "StickBreaking": lambda: StickBreaking(3),
+    "Increments": lambda: Increments(2),
+    "Cholesky": lambda: Cholesky(2),
+    "Correlation": lambda: Correlation(2),
+    "Correlation(3 rows)": lambda: Correlation(3),
+    "Conformal": lambda: Conformal(3),
+    "Spin": lambda: Spin(3, order=[1, 2, 0]),
     "Parallel": lambda: Parallel([Standardize(2), Unconstrain(Space((1,), POSITIVE))], features=[[2, 0], [1]]),
     "Parallel(Sphere, real)": lambda: Parallel([Chart(Space((3,), Sphere(3))), Standardize(1)]),
 }

@@ -144,6 +144,8 @@ def ladj_by_integration(subject: Subject) -> Figure:
     tolerance = tol.INTEGRAL[subject.dimension]
     with torch.no_grad():
         measure, image = rule(f, warp, context, cells)
+        if math.isnan(image):
+            return Figure.skip("the image of the cell goes around a circle")
         error = abs(measure / image - 1)
         if error > tolerance:  # slopes that jump make the rule itself coarse: coarser ones show how much
             others = [rule(f, warp, context, cells * share // 12)[0] for share in (6, 7, 9)]
@@ -176,7 +178,10 @@ def _square(f: Transform, warp: Warp, context: Tensor | None, cells: int) -> tup
     zero, one = torch.zeros_like(t), torch.ones_like(t)
     edge = torch.cat([torch.stack(side, -1) for side in ((t, zero), (one, t), (1 - t, one), (zero, 1 - t))])
     image = f.forward(ends[0] + (ends[1] - ends[0]) * edge, _widen(context, len(edge)))[0]
-    a, b = f.codomain.difference(image, image.roll(1, 0)).cumsum(0).unbind(-1)
+    path = f.codomain.difference(image, image.roll(1, 0)).cumsum(0)
+    if bool((path[-1].abs() > 1).any()):
+        return float(measure), math.nan  # it goes around a circle, and what it encloses is not in the chart
+    a, b = path.unbind(-1)
     return float(measure), float(0.5 * (a * b.roll(-1) - a.roll(-1) * b).sum().abs())
 
 

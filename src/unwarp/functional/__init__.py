@@ -12,6 +12,7 @@ from unwarp.functional._cdf import (
     weibull_inverse,
 )
 from unwarp.functional._circle import moebius, moebius_inverse, wrap
+from unwarp.functional._circle import circular_spline, circular_spline_inverse, moebius, moebius_inverse, wrap
 from unwarp.functional._convolution import bound_kernel, causal_convolution, causal_convolution_inverse
 from unwarp.functional._divergence import directional, jacobian
 from unwarp.functional._guards import spread, straight_beyond, straight_beyond_inverse, tilted
@@ -73,6 +74,8 @@ __all__ = [
     "causal_convolution",
     "causal_convolution_inverse",
     "cayley",
+    "circular_spline",
+    "circular_spline_inverse",
     "cubic",
     "cubic_inverse",
     "dct_matrix",

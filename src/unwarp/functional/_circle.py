@@ -8,14 +8,36 @@ import torch
 from torch import Tensor
 
 from unwarp.functional._roots import solve_increasing
+from unwarp.functional._spline import periodic_rational_quadratic, periodic_rational_quadratic_inverse
 
-__all__ = ["moebius", "moebius_inverse", "wrap"]
+__all__ = ["circular_spline", "circular_spline_inverse", "moebius", "moebius_inverse", "wrap"]
 
 
 def wrap(x: Tensor) -> Tensor:
     r"""The angle in $[-\pi, \pi]$ that x is, but for whole turns."""
     turns = torch.floor((x + math.pi) / (2 * math.pi))
     return (x - 2 * math.pi * turns).clamp(-math.pi, math.pi)
+
+
+def circular_spline(x: Tensor, params: Tensor, *, min_bin: float, min_slope: float) -> tuple[Tensor, Tensor]:
+    r"""A rational-quadratic spline from $-\pi$ to $\pi$ with one slope at both ends, then a rotation; and $\log dy/dx$.
+
+    Args:
+        x: angles, `(...)`.
+        params: `(..., 3K + 1)`, unconstrained: K widths, K heights, K slopes and the angle of the rotation.
+        min_bin: floor of a bin's share of the circle.
+        min_slope: floor of the slope at a knot.
+
+    Source: Rezende et al. 2020, arXiv:2002.02428, section 2.1.2.
+    """
+    y, ladj = periodic_rational_quadratic(wrap(x), params[..., :-1], min_bin=min_bin, min_slope=min_slope)
+    return wrap(y + params[..., -1]), ladj
+
+
+def circular_spline_inverse(y: Tensor, params: Tensor, *, min_bin: float, min_slope: float) -> tuple[Tensor, Tensor]:
+    r"""Inverse of `circular_spline`: x and $\log dx/dy$."""
+    y = wrap(y - params[..., -1])
+    return periodic_rational_quadratic_inverse(y, params[..., :-1], min_bin=min_bin, min_slope=min_slope)
 
 
 def moebius(x: Tensor, omega: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Place", "boxed", "knot_slope", "locate", "rational_quadratic", "rational_quadratic_inverse"]
+__all__ = [
+    "Place",
+    "boxed",
+    "knot_slope",
+    "locate",
+    "periodic_rational_quadratic",
+    "periodic_rational_quadratic_inverse",
+    "rational_quadratic",
+    "rational_quadratic_inverse",
+]
 
 _LARGEST = 20.0  # raw widths and heights beyond +-20 change no bin that the floor does not hold already
 
@@ -66,16 +75,41 @@ def rational_quadratic_inverse(
     """
 
     def piece(y: Tensor) -> tuple[Tensor, Tensor]:
-        k = _locate(y, params, 1, bound, min_bin, min_slope)
-        theta = ((y - k.y) / k.h).clamp(0.0, 1.0)
-        s = k.h / k.w
-        bend = theta * (k.d0 + k.d1 - 2 * s)
-        a, b, c = s - k.d0 + bend, k.d0 - bend, -s * theta
-        root = (b * b - 4 * a * c).clamp(min=torch.finfo(y.dtype).tiny).sqrt()
-        xi = (2 * c / (-b - root)).clamp(0.0, 1.0)
-        return k.x + k.w * xi, -_evaluate(xi, k)[1]
+        return _solve(y, _locate(y, params, 1, bound, min_bin, min_slope))
 
     return boxed(piece, y, bound)
+
+
+def periodic_rational_quadratic(
+    x: Tensor, params: Tensor, *, min_bin: float, min_slope: float
+) -> tuple[Tensor, Tensor]:
+    r"""Spline as `rational_quadratic`, from $-\pi$ to $\pi$, with one slope at both ends.
+
+    Args:
+        x: angles in $[-\pi, \pi]$, `(...)`.
+        params: `(..., 3K)`, unconstrained: K widths, K heights, K slopes, that of the ends first.
+        min_bin: floor of a bin's share of the circle.
+        min_slope: floor of the slope at a knot.
+    """
+    k = _locate_around(x, params, 0, min_bin, min_slope)
+    return _evaluate(((x - k.x) / k.w).clamp(0.0, 1.0), k)
+
+
+def periodic_rational_quadratic_inverse(
+    y: Tensor, params: Tensor, *, min_bin: float, min_slope: float
+) -> tuple[Tensor, Tensor]:
+    r"""Inverse of `periodic_rational_quadratic`: x and $\log dx/dy$."""
+    return _solve(y, _locate_around(y, params, 1, min_bin, min_slope))
+
+
+def _solve(y: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:
+    theta = ((y - k.y) / k.h).clamp(0.0, 1.0)
+    s = k.h / k.w
+    bend = theta * (k.d0 + k.d1 - 2 * s)
+    a, b, c = s - k.d0 + bend, k.d0 - bend, -s * theta
+    root = (b * b - 4 * a * c).clamp(min=torch.finfo(y.dtype).tiny).sqrt()
+    xi = (2 * c / (-b - root)).clamp(0.0, 1.0)
+    return k.x + k.w * xi, -_evaluate(xi, k)[1]
 
 
 def _evaluate(xi: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:
@@ -91,7 +125,18 @@ def _locate(v: Tensor, params: Tensor, side: int, bound: float, min_bin: float, 
     """The bin of each point: `side` 0 searches the x knots, 1 the y knots."""
     bins = (params.shape[-1] + 1) // 3
     place = locate(v, params[..., : 2 * bins].unflatten(-1, (2, bins)), side, bound=bound, min_bin=min_bin)
-    raw0, raw1 = place.ends(F.pad(params[..., 2 * bins :], (1, 1)))
+    return _with_slopes(place, F.pad(params[..., 2 * bins :], (1, 1)), min_slope)
+
+
+def _locate_around(v: Tensor, params: Tensor, side: int, min_bin: float, min_slope: float) -> _Bin:
+    """The same on the circle, whose last knot is its first."""
+    bins = params.shape[-1] // 3
+    place = locate(v, params[..., : 2 * bins].unflatten(-1, (2, bins)), side, bound=math.pi, min_bin=min_bin)
+    return _with_slopes(place, params[..., [*range(2 * bins, 3 * bins), 2 * bins]], min_slope)
+
+
+def _with_slopes(place: Place, raw: Tensor, min_slope: float) -> _Bin:
+    raw0, raw1 = place.ends(raw)
     return _Bin(place.x, place.y, place.w, place.h, knot_slope(raw0, min_slope), knot_slope(raw1, min_slope))
 
 

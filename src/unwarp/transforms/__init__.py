@@ -4,6 +4,7 @@ from unwarp.transforms._autoregressive import Autoregressive, Solution
 from unwarp.transforms._base import Transform
 from unwarp.transforms._chart import Chart, Parallel
 from unwarp.transforms._compose import Compose, Embedded, Inverse
+from unwarp.transforms._constrain import Cholesky, Correlation, Increments, StickBreaking
 from unwarp.transforms._continuous import Continuous, Transport
 from unwarp.transforms._convolution import ConvolutionExponential, EmergingConvolution, PeriodicConvolution
 from unwarp.transforms._coupling import Coupling
@@ -23,6 +24,7 @@ from unwarp.transforms._rank_one import Planar, Radial
 from unwarp.transforms._residual import Residual
 from unwarp.transforms._stochastic import Stochastic
 from unwarp.transforms._surjection import Abs, MaxPool, Slice, Sort
+from unwarp.transforms._sphere import Conformal, Spin
 from unwarp.transforms._sylvester import Sylvester
 from unwarp.transforms._tokens import Patches
 
@@ -41,9 +43,12 @@ __all__ = [
     "Cayley",
     "Chart",
     "Checkerboard",
+    "Cholesky",
     "Compose",
+    "Conformal",
     "Continuous",
     "ConvolutionExponential",
+    "Correlation",
     "Coupling",
     "Dequantize",
     "Elementwise",
@@ -52,6 +57,7 @@ __all__ = [
     "Function",
     "Haar",
     "Householder",
+    "Increments",
     "Inverse",
     "Linear",
     "LowRank",
@@ -75,6 +81,10 @@ __all__ = [
     "Squeeze",
     "Standardize",
     "Stochastic",
+    "Spin",
+    "Squeeze",
+    "Standardize",
+    "StickBreaking",
     "Sylvester",
     "Transform",
     "Transport",

@@ -4,6 +4,7 @@ from unwarp.univariates._affine import Affine, Shift
 from unwarp.univariates._base import Univariate
 from unwarp.univariates._cdf import Gumbel, Kumaraswamy, NormalCDF, Weibull
 from unwarp.univariates._circle import Moebius, Turn
+from unwarp.univariates._circle import CircularSpline, Moebius, Turn
 from unwarp.univariates._interval import IntervalSpline
 from unwarp.univariates._neural import DeepSigmoid, MixtureQuantile
 from unwarp.univariates._piecewise import Cubic, LinearRational, PiecewiseLinear, Quadratic
@@ -16,6 +17,7 @@ from unwarp.univariates._tails import HeavyTail, LogTail
 __all__ = [
     "Affine",
     "Bernstein",
+    "CircularSpline",
     "Cubic",
     "DeepSigmoid",
     "DualPower",
