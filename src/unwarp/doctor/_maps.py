@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from unwarp._space import CIRCLE
 from unwarp.doctor import _tolerances as tol
 from unwarp.doctor._quadrature import Warp
 from unwarp.doctor._report import Figure, worst_of
@@ -186,8 +187,12 @@ def _square(f: Transform, warp: Warp, context: Tensor | None, cells: int) -> tup
 
 
 def _cell(warp: Warp, cells: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Midpoints and widths `(cells, D)` that part the middle half of the warp's cube, and its two corners `(2, D)`."""
-    u = torch.linspace(0.25, 0.75, 2 * cells + 1, dtype=torch.float64)
+    """Midpoints and widths `(cells, D)` that part the middle half of the warp's cube, and its two corners `(2, D)`.
+
+    On circles it is the middle tenth, whose image rarely goes around one.
+    """
+    reach = 0.05 if CIRCLE in warp.space.supports else 0.25
+    u = torch.linspace(0.5 - reach, 0.5 + reach, 2 * cells + 1, dtype=torch.float64)
     points = warp.point(u.unsqueeze(-1).expand(-1, len(warp.middle)))[0]
     return points[1::2], points[::2].diff(dim=0), points[[0, -1]]
 

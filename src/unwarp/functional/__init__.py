@@ -11,7 +11,6 @@ from unwarp.functional._cdf import (
     weibull,
     weibull_inverse,
 )
-from unwarp.functional._circle import moebius, moebius_inverse, wrap
 from unwarp.functional._circle import circular_spline, circular_spline_inverse, moebius, moebius_inverse, wrap
 from unwarp.functional._convolution import bound_kernel, causal_convolution, causal_convolution_inverse
 from unwarp.functional._divergence import directional, jacobian

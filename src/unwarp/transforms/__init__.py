@@ -22,9 +22,9 @@ from unwarp.transforms._orthogonal import QR, SVD, Cayley, Householder, Rotation
 from unwarp.transforms._permute import Permute
 from unwarp.transforms._rank_one import Planar, Radial
 from unwarp.transforms._residual import Residual
+from unwarp.transforms._sphere import Conformal, Spin
 from unwarp.transforms._stochastic import Stochastic
 from unwarp.transforms._surjection import Abs, MaxPool, Slice, Sort
-from unwarp.transforms._sphere import Conformal, Spin
 from unwarp.transforms._sylvester import Sylvester
 from unwarp.transforms._tokens import Patches
 
@@ -78,13 +78,11 @@ __all__ = [
     "Slice",
     "Solution",
     "Sort",
-    "Squeeze",
-    "Standardize",
-    "Stochastic",
     "Spin",
     "Squeeze",
     "Standardize",
     "StickBreaking",
+    "Stochastic",
     "Sylvester",
     "Transform",
     "Transport",

@@ -3,7 +3,6 @@
 from unwarp.univariates._affine import Affine, Shift
 from unwarp.univariates._base import Univariate
 from unwarp.univariates._cdf import Gumbel, Kumaraswamy, NormalCDF, Weibull
-from unwarp.univariates._circle import Moebius, Turn
 from unwarp.univariates._circle import CircularSpline, Moebius, Turn
 from unwarp.univariates._interval import IntervalSpline
 from unwarp.univariates._neural import DeepSigmoid, MixtureQuantile
