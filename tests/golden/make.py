@@ -12,6 +12,7 @@ from unwarp import flows
 
 HERE = Path(__file__).parent
 FLOWS = {
+    "flowpp": {"features": (1, 2, 2), "levels": 1, "layers": 1, "hidden": (2,), "components": 2, "values": 8},
     "realnvp_image": {"features": (1, 4, 4), "levels": 1, "layers": 1, "hidden": (2,), "values": 4, "context": 2},
     "glow": {"features": (1, 4, 4), "levels": 2, "layers": 1, "hidden": (2,), "dequantization": "none"},
     "nsf_image": {

@@ -46,6 +46,7 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "SumOfSquares",
     "Sylvester(householder, context)",
     "bnaf",
+    "flowpp",
     "resflow(1 feature, context)",
     "resflow(roulette)",
     "sylvester(context)",

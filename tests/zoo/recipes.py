@@ -85,6 +85,7 @@ ROWS: dict[str, Callable[[], Flow]] = {
         (1, 2, 4), levels=1, layers=1, hidden=(2,), dequantization="none", convolution="emerging"
     ),
     "glow(context)": lambda: flows.glow((1, 2, 2), levels=1, layers=1, hidden=(4,), values=2, context=2),
+    "flowpp": lambda: flows.flowpp((1, 2, 2), levels=1, layers=1, hidden=(4,), components=2, values=4),
     "nsf_image": lambda: flows.nsf_image(
         (1, 2, 2), levels=1, layers=1, hidden=(4,), bins=2, values=3, dequantization="variational"
     ),

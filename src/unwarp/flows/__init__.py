@@ -3,7 +3,7 @@
 from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config, save, to_bytes
 from unwarp.flows._citation import citation
 from unwarp.flows._continuous import cnf, ffjord, otflow
-from unwarp.flows._image import glow, nsf_image, realnvp_image
+from unwarp.flows._image import flowpp, glow, nsf_image, realnvp_image
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._residual import planar, radial, resflow, sylvester
 from unwarp.flows._structured import bnaf, triangular
@@ -19,6 +19,7 @@ __all__ = [
     "cnf",
     "ffjord",
     "flow",
+    "flowpp",
     "from_bytes",
     "gin",
     "glow",

@@ -338,6 +338,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "bnaf": ("decao2019bnaf",),
     "cnf": ("chen2018neural",),
     "ffjord": ("grathwohl2019ffjord",),
+    "flowpp": ("ho2019flow",),
     "gin": ("sorrenson2020gin",),
     "glow": ("kingma2018glow",),
     "iaf": ("kingma2016iaf",),
