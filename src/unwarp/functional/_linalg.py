@@ -58,7 +58,7 @@ def householder_inverse(x: Tensor, V: Tensor) -> Tensor:
 def _overlaps(V: Tensor) -> Tensor:
     """S `(K, K)`; a vector of zeros reflects nothing."""
     S = V @ V.mT
-    return S.triu(1) + 0.5 * S.diagonal().clamp(min=torch.finfo(V.dtype).tiny).diag_embed()
+    return S.triu(1) + 0.5 * S.diagonal().clamp(min=4 * torch.finfo(V.dtype).tiny).diag_embed()
 
 
 def dct_matrix(n: int, x: Tensor) -> Tensor:

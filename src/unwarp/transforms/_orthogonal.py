@@ -230,9 +230,9 @@ class SVD(Mix):
         return f"{self.domain.shape[0]}, reflections={len(self.left)}"
 
 
-def _pairs(where: str, features: int, reflections: int | None) -> nn.Parameter:
-    """Vectors of reflections, `(reflections, D)`, along the axes by turns; each comes twice and undoes itself."""
-    count = features + features % 2 if reflections is None else _check.at_least(where, "reflections", reflections, 2)
+def _pairs(where: str, features: int, count: int | None) -> nn.Parameter:
+    """Vectors of reflections, `(count, D)`, along the axes by turns; each comes twice and undoes itself."""
+    count = features + features % 2 if count is None else _check.at_least(where, "reflections", count, 2)
     if count % 2:
         raise ConfigError(
             f"{where}: expected an even number of reflections; got {count}. Take {count + 1}: "
