@@ -47,10 +47,20 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "Sylvester(householder, context)",
     "bnaf",
     "flowpp",
+    "bpf",
+    "bpf(1 feature, context)",
+    "gf",
+    "gf(context)",
+    "glow(emerging)",
+    "naf",
+    "naf(1 feature, depth, context)",
     "resflow(1 feature, context)",
     "resflow(roulette)",
+    "sospf",
+    "sospf(1 feature, context)",
     "sylvester(context)",
-    "glow(emerging)",
+    "unaf",
+    "unaf(1 feature, context)",
 }
 
 FREE = {"cnf", "ffjord", "otflow"}  # recipes whose networks nothing bounds: one to one while their slopes are moderate

@@ -4,6 +4,7 @@ from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config
 from unwarp.flows._citation import citation
 from unwarp.flows._continuous import cnf, ffjord, otflow
 from unwarp.flows._image import flowpp, glow, nsf_image, realnvp_image
+from unwarp.flows._monotone import bpf, gf, naf, sospf, unaf
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._residual import planar, radial, resflow, sylvester
 from unwarp.flows._structured import bnaf, triangular
@@ -14,6 +15,7 @@ from unwarp.flows._transformer import jet, tarflow
 __all__ = [
     "Candidate",
     "bnaf",
+    "bpf",
     "build",
     "citation",
     "cnf",
@@ -21,6 +23,7 @@ __all__ = [
     "flow",
     "flowpp",
     "from_bytes",
+    "gf",
     "gin",
     "glow",
     "iaf",
@@ -28,6 +31,7 @@ __all__ = [
     "load",
     "load_with_config",
     "maf",
+    "naf",
     "names",
     "nice",
     "nsf",
@@ -40,9 +44,11 @@ __all__ = [
     "realnvp_image",
     "resflow",
     "save",
+    "sospf",
     "suited",
     "sylvester",
     "tarflow",
     "to_bytes",
     "triangular",
+    "unaf",
 ]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Literal, Unpack
 
-from torch import nn
-
 from unwarp.distributions import Flow
-from unwarp.errors import ConfigError, RecipeError
+from unwarp.errors import RecipeError
 from unwarp.flows._ends import Ends, vectors
+from unwarp.flows._layers import autoregressive, couplings
 from unwarp.flows._recipe import Adjacency, Bins, Bound, Context, Features, Floor, Hidden, Layers, Passes, recipe
-from unwarp.networks import MLP, Centered, MaskedMLP
-from unwarp.transforms import ActNorm, Autoregressive, Coupling, Inverse, Transform
-from unwarp.univariates import Affine, RationalQuadratic, Shift, Univariate
+from unwarp.networks import Centered
+from unwarp.transforms import ActNorm, Inverse
+from unwarp.univariates import Affine, RationalQuadratic, Shift
 
 __all__ = ["gin", "iaf", "maf", "nice", "nsf", "realnvp"]
 
@@ -40,7 +38,7 @@ def nice(
 
     Source: Dinh, Krueger and Bengio, 2015, arXiv:1410.8516.
     """
-    parts = [*_couplings(features, Shift(), layers, hidden, context), ActNorm(features)]
+    parts = [*couplings(features, Shift(), layers, hidden, context), ActNorm(features)]
     return vectors(features, parts, ends)
 
 
@@ -62,7 +60,7 @@ def gin(
 
     Source: Sorrenson, Rother and Köthe, 2020, arXiv:2001.04872.
     """
-    parts = [*_couplings(features, Affine(), layers, hidden, context, wrap=Centered), ActNorm(features)]
+    parts = [*couplings(features, Affine(), layers, hidden, context, wrap=Centered), ActNorm(features)]
     return vectors(features, parts, ends)
 
 
@@ -83,7 +81,7 @@ def realnvp(
 
     Source: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803.
     """
-    parts = _couplings(features, Affine(), layers, hidden, context)
+    parts = couplings(features, Affine(), layers, hidden, context)
     return vectors(features, parts, ends)
 
 
@@ -120,7 +118,7 @@ def maf(
 
     Source: Papamakarios, Pavlakou and Murray, 2017, arXiv:1705.07057.
     """
-    parts = _autoregressive(features, Affine(), layers, hidden, context, passes=passes, adjacency=adjacency)
+    parts = autoregressive(features, Affine(), layers, hidden, context, passes=passes, adjacency=adjacency)
     return vectors(features, parts, ends)
 
 
@@ -142,7 +140,7 @@ def iaf(
 
     Source: Kingma et al., 2016, arXiv:1606.04934.
     """
-    parts = [Inverse(part) for part in _autoregressive(features, Affine(), layers, hidden, context)]
+    parts = [Inverse(part) for part in autoregressive(features, Affine(), layers, hidden, context)]
     return vectors(features, parts, ends)
 
 
@@ -186,56 +184,12 @@ def nsf(
     """
     spline = RationalQuadratic(bins, bound, min(floor, 0.5 / bins), floor)
     if structure == "autoregressive":
-        parts = _autoregressive(features, spline, layers, hidden, context, passes=passes, adjacency=adjacency)
+        parts = autoregressive(features, spline, layers, hidden, context, passes=passes, adjacency=adjacency)
     elif passes is None and adjacency is None:
-        parts = _couplings(features, spline, layers, hidden, context)
+        parts = couplings(features, spline, layers, hidden, context)
     else:
         raise RecipeError(
             "nsf: expected neither passes nor adjacency for couplings; got one. "
             'Set structure="autoregressive", or leave them out.'
         )
     return vectors(features, parts, ends)
-
-
-def _couplings(
-    features: int,
-    univariate: Univariate,
-    layers: int,
-    hidden: Sequence[int],
-    context: int,
-    *,
-    wrap: Callable[[nn.Module], nn.Module] = lambda net: net,
-) -> list[Transform]:
-    """Couplings whose masks go through the bits of the features' indices, so that any two features meet."""
-    bits = max(1, (features - 1).bit_length())
-    parts: list[Transform] = []
-    for layer in range(layers):
-        mask = [features > 1 and (i >> (layer // 2 % bits)) % 2 == layer % 2 for i in range(features)]
-        kept = sum(mask)
-        net = MLP(kept, (features - kept) * univariate.n_params, hidden=hidden, context=context)
-        parts.append(Coupling(features, univariate, wrap(net), mask=mask, context=context))
-    return parts
-
-
-def _autoregressive(
-    features: int,
-    univariate: Univariate,
-    layers: int,
-    hidden: Sequence[int],
-    context: int,
-    *,
-    passes: int | None = None,
-    adjacency: Sequence[tuple[int, int]] | None = None,
-) -> list[Transform]:
-    """Autoregressive layers in natural and reversed order by turns, or all along one graph."""
-    parts: list[Transform] = []
-    for layer in range(layers):
-        try:
-            net = MaskedMLP(
-                features, univariate.n_params, hidden=hidden, context=context, passes=passes, adjacency=adjacency
-            )
-        except ConfigError as error:
-            raise RecipeError(str(error)) from None
-        order = range(features) if layer % 2 == 0 or adjacency is not None else range(features - 1, -1, -1)
-        parts.append(Autoregressive(features, univariate, net, order=order, context=context))
-    return parts

@@ -143,14 +143,14 @@ class MixtureQuantile(Univariate):
         deviation = ((share @ x.square()) - (share @ x).square()).clamp(min=0.0).sqrt()
         if self.components > 1:
             gaps = torch.cat([mean[:, 1:2] - mean[:, :1], mean.diff(dim=-1), mean[:, -1:] - mean[:, -2:-1]], -1)
-            scale = 0.5 * (gaps[:, 1:] + gaps[:, :-1])
+            scale = 0.5 * torch.minimum(gaps[:, 1:], gaps[:, :-1]) + 0.25 * (gaps[:, 1:] + gaps[:, :-1])
         else:
             mean, scale = (share @ x).unsqueeze(-1), deviation.unsqueeze(-1)
         scale = torch.maximum(scale, 0.05 * deviation.unsqueeze(-1)).clamp(min=1e-6)
-        raw_scale = _STEEP * (scale.log() / _STEEP).clamp(-0.95, 0.95).atanh()
+        unit = 1.0 if self.family == "normal" else math.sqrt(3) / math.pi  # a logistic variable's own is pi / sqrt(3)
+        raw_scale = _STEEP * ((unit * scale).log() / _STEEP).clamp(-0.95, 0.95).atanh()
         raw_mean = mean / functional.spread(self.components, _APART, x)
-        level = 0.0 if self.family == "normal" else _STEEP * math.atanh(0.5 * math.log(3 / math.pi**2) / _STEEP)
-        ends = x.new_tensor([level, 0.0]).expand(x.shape[1], 2)
+        ends = x.new_tensor([_STEEP * math.atanh(math.log(unit) / _STEEP), 0.0]).expand(x.shape[1], 2)
         return torch.cat([ends, raw_mean, raw_scale, torch.zeros_like(mean)], -1)
 
 
