@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch.func import jacrev, vmap
 from unwarp.distributions import Flow
 from unwarp.doctor import _tolerances as tol
 from unwarp.doctor._report import Figure, worst_of
-from unwarp.doctor._subject import Call, Module, Outputs, Run, Subject, perturbed
+from unwarp.doctor._subject import Call, Module, Outputs, Run, Subject, held, perturbed
 from unwarp.flows import load, save
 
 __all__ = ["compiles", "gradients", "saved_and_loaded", "vmap_and_jacrev"]
@@ -30,8 +29,8 @@ def gradients(subject: Subject) -> Figure:
     ]
     if silent:
         return Figure.count(silent)
-    module = copy.deepcopy(subject.module)
-    errors = [_directional_error(call, module, subject) for call in subject.steady_calls(module)]
+    module = held(subject.module)
+    errors = [_directional_error(call, module, subject) for call in subject.calls(module)]
     return Figure(worst_of(torch.tensor(errors)), tol.GRADIENT, "along one random direction")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -152,46 +152,10 @@ class Subject:
             calls.append(Call("log_prob", lambda x, c: (whole.log_prob(x, c),), x, context, whole.space, None))
         return calls
 
-    def steady_calls(self, module: Module | None = None) -> list[Call]:
-        """As `calls`, where all runs of a call draw the noise of its first: differences are then the map's own."""
-        whole = copy.deepcopy(self.module) if module is None else module
-        calls = self.calls(whole)
-        sources = [part for part in whole.modules() if isinstance(part, Noise)]
-        return [replace(call, run=_repeating(call.run, sources)) for call in calls] if sources else calls
-
     def _draw(self, density: Distribution, rows: int) -> Tensor:
         context = self.context(rows) if density.context_shape is not None else None
         with torch.no_grad():
             return density.sample((rows,) if context is None else (), context, generator=self.generator(4))
-
-
-def _repeating(run: Run, sources: list[Noise]) -> Run:
-    """`run`, in which each source's n-th draw is what it was in the first run."""
-    first: list[Tensor] = []
-
-    def steady(x: Tensor, context: Tensor | None) -> Outputs:
-        count = iter(range(10**9))
-
-        def repeated(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
-            def again(*args: Any, **options: Any) -> Tensor:
-                i = next(count)
-                if i == len(first):
-                    first.append(draw(*args, **options))
-                return first[i]
-
-            return again
-
-        try:
-            for source in sources:
-                for name in ("uniform", "normal", "sign"):
-                    setattr(source, name, repeated(getattr(source, name)))
-            return run(x, context)
-        finally:
-            for source in sources:
-                for name in ("uniform", "normal", "sign"):
-                    delattr(source, name)
-
-    return steady
 
 
 def _to(x: Tensor | None, device: str, dtype: torch.dtype) -> Tensor | None:
