@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from unwarp import flows
+from unwarp.distributions import Flow, Mixture, Normal, denoise
 from unwarp.doctor._subject import perturbed
 from unwarp.errors import ConfigError, RecipeError, ShapeError, UnwarpError
 from unwarp.networks import CausalTransformer, MaskedMLP, Transformer
-from unwarp.transforms import Autoregressive, Patches
+from unwarp.transforms import Autoregressive, Compose, Patches, Standardize
 from unwarp.univariates import Affine, RationalQuadratic
 
 SIZES = {"width": 8, "depth": 2, "heads": 2}
@@ -109,6 +110,19 @@ def test_images_are_cut_into_few_tokens() -> None:
     assert [layer.domain.shape for layer in layers] == [(49, 16)]
 
 
+def test_denoised_draws_are_means_of_what_was_there() -> None:
+    """Data at -1 and 1 with noise of deviation s: the mean of what was there is tanh(x / s^2)."""
+    s = 0.8
+    halves = [Flow(Compose([Standardize(1)]), Normal(1)) for _ in range(2)]
+    for half, center in zip(halves, (-1.0, 1.0), strict=True):
+        part = half.transform.parts[0]
+        assert isinstance(part, Standardize)
+        part.center.fill_(center)
+        part.scale.fill_(s)
+    x = torch.linspace(-3, 3, 13).unsqueeze(-1)
+    assert torch.allclose(denoise(Mixture(halves), x, scale=s), (x / s**2).tanh(), atol=1e-5)
+
+
 ERRORS: dict[str, tuple[type[UnwarpError], Callable[[], object]]] = {
     "heads that do not divide the width": (ConfigError, lambda: Transformer((2, 2), (2, 2), width=6, heads=4)),
     "one size": (ConfigError, lambda: CausalTransformer((2,), 2)),
@@ -118,6 +132,7 @@ ERRORS: dict[str, tuple[type[UnwarpError], Callable[[], object]]] = {
     "patches of three in four features": (RecipeError, lambda: flows.tarflow(4, patch=3)),
     "four axes": (RecipeError, lambda: flows.jet((1, 2, 2, 2))),
     "a support for each pixel": (RecipeError, lambda: flows.jet((1, 1, 2), support=["real", "positive"])),
+    "no noise": (ConfigError, lambda: denoise(Normal(1), torch.zeros(1), scale=0.0)),
     "a network for other tokens": (
         ShapeError,
         lambda: Autoregressive((3, 2), Affine(), CausalTransformer((3, 2), 1, width=4, heads=1)),

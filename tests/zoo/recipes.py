@@ -55,14 +55,14 @@ ROWS: dict[str, Callable[[], Flow]] = {
     "nsf(1 feature, householder)": lambda: flows.nsf(1, layers=1, bins=4, hidden=(8,), mixing="householder"),
     "nsf(autoregressive)": lambda: flows.nsf(2, layers=2, bins=4, hidden=(8,), structure="autoregressive"),
     "tarflow": lambda: flows.tarflow(2, layers=2, **TRANSFORMER),
-    "tarflow(1 feature, context)": lambda: flows.tarflow(1, layers=1, context=2, **TRANSFORMER),
+    "tarflow(1 feature, context)": lambda: flows.tarflow(1, layers=1, context=2, bins=2, **TRANSFORMER),
     "tarflow(sequence, jacobi)": lambda: flows.tarflow((4, 1), layers=1, patch=2, inverse="jacobi", **TRANSFORMER),
     "tarflow(image, context)": lambda: flows.tarflow(
-        (1, 2, 2), layers=1, context=2, patch=1, bins=2, support=("interval", 0.0, 1.0), **TRANSFORMER
+        (1, 2, 2), layers=1, context=2, patch=1, support=("interval", 0.0, 1.0), **TRANSFORMER
     ),
     "jet": lambda: flows.jet(2, layers=2, **TRANSFORMER),
-    "jet(sequence, mixture)": lambda: flows.jet((2, 2), layers=3, base="mixture", components=2, **TRANSFORMER),
-    "jet(image, context)": lambda: flows.jet((1, 2, 2), layers=2, context=1, patch=1, **TRANSFORMER),
+    "jet(sequence, mixture)": lambda: flows.jet((1, 3), layers=1, base="mixture", components=2, **TRANSFORMER),
+    "jet(image, context)": lambda: flows.jet((1, 2, 2), layers=1, context=1, patch=1, **TRANSFORMER),
     "nsf(everything)": lambda: flows.nsf(
         2,
         layers=2,

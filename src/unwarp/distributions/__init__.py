@@ -2,6 +2,7 @@
 
 from unwarp.distributions._base import Distribution
 from unwarp.distributions._combine import Mixture, Product
+from unwarp.distributions._denoise import denoise
 from unwarp.distributions._estimate import Estimate, estimate
 from unwarp.distributions._flow import Flow
 from unwarp.distributions._from import From
@@ -29,6 +30,7 @@ __all__ = [
     "Uniform",
     "UniformOn",
     "VonMises",
+    "denoise",
     "estimate",
     "trace",
 ]

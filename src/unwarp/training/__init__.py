@@ -4,7 +4,7 @@ from unwarp.training._history import History, Step
 from unwarp.training._loop import fit, steps
 from unwarp.training._matching import matching, regularised_likelihood
 from unwarp.training._metrics import bits_per_dimension
-from unwarp.training._objectives import Objective, likelihood
+from unwarp.training._objectives import Objective, likelihood, noisy_likelihood
 from unwarp.training._progress import json_lines, progress_bar
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "json_lines",
     "likelihood",
     "matching",
+    "noisy_likelihood",
     "progress_bar",
     "regularised_likelihood",
     "steps",

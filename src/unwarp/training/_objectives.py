@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from unwarp import _check
 from unwarp.distributions import Distribution
 
-__all__ = ["Objective", "likelihood"]
+__all__ = ["Objective", "likelihood", "noisy_likelihood"]
 
 
 class Objective(Protocol):
@@ -37,3 +39,43 @@ def likelihood(flow: Distribution, x: Tensor, context: Tensor | None = None, wei
     """
     loss = -flow(x, context)
     return loss.mean() if weight is None else (weight * loss).mean()
+
+
+def noisy_likelihood(
+    flow: Distribution,
+    x: Tensor,
+    context: Tensor | None = None,
+    weight: Tensor | None = None,
+    *,
+    scale: float = 0.05,
+) -> Tensor:
+    r"""`likelihood` of rows with fresh Gaussian noise: the mean of $-\log p(x_i + \sigma \varepsilon_i \mid c_i)$, nats.
+
+    Use it for images, and wherever data lie near a surface of fewer dimensions: a density of the bare rows would grow
+    without bound there. Clean the draws with `distributions.denoise`. Another scale goes in by
+    `functools.partial(noisy_likelihood, scale=0.1)`.
+
+    Args:
+        flow: the density to fit.
+        x: rows.
+        context: their contexts.
+        weight: their weights, of mean one.
+        scale: standard deviation of the noise, in the units of x.
+
+    Shapes: x `(n, *event)`, context `(n, *context_event)`, weight `(n,)` -> scalar.
+
+    Raises:
+        ConfigError: if `scale` is not finite and positive.
+
+    Source: Zhai et al., *Normalizing Flows are Capable Generative Models*, 2024, arXiv:2412.06329, section 2.4.
+
+    Example:
+        >>> import torch
+        >>> from unwarp.distributions import Normal
+        >>> x = torch.zeros(10_000, 2)
+        >>> extra = noisy_likelihood(Normal(2), x, scale=0.5) - likelihood(Normal(2), x)  # 2 x 0.5^2 / 2
+        >>> bool((extra - 0.25).abs() < 0.02)
+        True
+    """
+    noise = _check.positive("noisy_likelihood", "scale", scale) * torch.randn_like(x)
+    return likelihood(flow, x + noise, context, weight)
