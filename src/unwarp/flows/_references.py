@@ -338,6 +338,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "bnaf": ("decao2019bnaf",),
     "bpf": ("ramasinghe2021bernstein",),
     "cnf": ("chen2018neural",),
+    "denoise": ("zhai2024tarflow",),
     "ffjord": ("grathwohl2019ffjord",),
     "flowpp": ("ho2019flow",),
     "gf": ("meng2020gaussianization",),

@@ -49,7 +49,7 @@ def noisy_likelihood(
     *,
     scale: float = 0.05,
 ) -> Tensor:
-    r"""`likelihood` of rows with fresh Gaussian noise: the mean of $-\log p(x_i + \sigma \varepsilon_i \mid c_i)$, nats.
+    r"""`likelihood` of rows with Gaussian noise: the mean of $-\log p(x_i + \sigma \varepsilon_i \mid c_i)$, nats.
 
     Use it for images, and wherever data lie near a surface of fewer dimensions: a density of the bare rows would grow
     without bound there. Clean the draws with `distributions.denoise`. Another scale goes in by
