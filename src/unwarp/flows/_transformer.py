@@ -70,7 +70,8 @@ def tarflow(
         order = range(tokens[0]) if layer % 2 == 0 else range(tokens[0] - 1, -1, -1)
         maps.append(Autoregressive(tokens, univariate, net, order=order, context=context, inverse=inverse))
     flat = (math.prod(tokens),)
-    parts = [Compose([Reshape(flat, tokens), *some, Reshape(tokens, flat)]) for some in (maps[:1], maps[1:]) if some]
+    chains = [maps] if ends["mixing"] == "none" else [[part] for part in maps]
+    parts = [Compose([Reshape(flat, tokens), *chain, Reshape(tokens, flat)]) for chain in chains]
     return _flow(shape, near, parts, ends)
 
 
