@@ -1,5 +1,8 @@
 """Recipes whose conditioners are transformers: for images, sequences and vectors, all seen as tokens."""
 
+# pyright: reportTypedDictNotRequiredAccess=false
+# A caller may leave options out; `recipe` fills them in before a recipe sees them.
+
 from __future__ import annotations
 
 import math
