@@ -16,6 +16,8 @@ from unwarp.networks._layers import Dense, squash
 
 __all__ = ["VectorField"]
 
+_GAIN = 2.5  # about what weights of `Dense` and SiLU take from a signal's size
+
 
 class VectorField(nn.Module):
     r"""Fully connected network for a velocity $v(x, t, \text{context})$, smooth, zero at the start.
@@ -60,7 +62,7 @@ class VectorField(nn.Module):
     def forward(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
         h = self._inputs(x, t, context)
         for layer in self.hidden:
-            h = F.silu(layer(h))
+            h = _GAIN * F.silu(layer(h))
         return self.out(h)
 
     def linearize(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -73,8 +75,9 @@ class VectorField(nn.Module):
         for layer in cast("list[Dense]", self.hidden):
             h = layer(h)
             gate = h.sigmoid()
-            ways = (gate * (1 + h * (1 - gate))).unsqueeze(-2) * F.linear(ways, layer.weight * layer.scale)
-            h = h * gate
+            bend = _GAIN * gate * (1 + h * (1 - gate))
+            ways = bend.unsqueeze(-2) * F.linear(ways, layer.weight * layer.scale)
+            h = _GAIN * h * gate
         return self.out(h), F.linear(ways, self.out.weight * self.out.scale).mT.expand(*h.shape[:-1], -1, -1)
 
     def _inputs(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
