@@ -54,6 +54,7 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "glow(emerging)",
     "naf",
     "naf(1 feature, depth, context)",
+    "cpflow(1 feature, context)",
     "resflow(1 feature, context)",
     "resflow(roulette)",
     "sospf",

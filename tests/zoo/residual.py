@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
-from unwarp.networks import MLP, LipschitzNet
-from unwarp.transforms import Planar, Radial, Residual, Sylvester, Transform
+from unwarp.networks import MLP, ConvexNet, LipschitzNet
+from unwarp.transforms import ConvexPotential, Planar, Radial, Residual, Sylvester, Transform
 
 __all__ = ["ROWS"]
 
 ROWS: dict[str, Callable[[], Transform]] = {
+    "ConvexPotential": lambda: ConvexPotential(2, ConvexNet(2, hidden=(8, 4))),
+    "ConvexPotential(1 feature, context)": lambda: ConvexPotential(1, ConvexNet(1, hidden=(8,), context=2)),
     "Planar": lambda: Planar(2),
     "Planar(1 feature)": lambda: Planar(1),
     "Planar(context)": lambda: Planar(2, net=MLP(0, 5, hidden=(8,), context=2), context=2),

@@ -6,7 +6,7 @@ from unwarp.flows._continuous import cnf, ffjord, otflow
 from unwarp.flows._image import flowpp, glow, nsf_image, realnvp_image
 from unwarp.flows._monotone import bpf, gf, naf, sospf, unaf
 from unwarp.flows._recipe import build, flow, names
-from unwarp.flows._residual import planar, radial, resflow, sylvester
+from unwarp.flows._residual import cpflow, planar, radial, resflow, sylvester
 from unwarp.flows._structured import bnaf, triangular
 from unwarp.flows._suited import Candidate, suited
 from unwarp.flows._tabular import gin, iaf, maf, nice, nsf, realnvp
@@ -19,6 +19,7 @@ __all__ = [
     "build",
     "citation",
     "cnf",
+    "cpflow",
     "ffjord",
     "flow",
     "flowpp",

@@ -10,12 +10,40 @@ from torch import nn
 from unwarp.distributions import Flow
 from unwarp.flows._ends import Ends, vectors
 from unwarp.flows._recipe import Context, Features, Hidden, Layers, Lipschitz, Rank, recipe
-from unwarp.networks import MLP, LipschitzNet
-from unwarp.transforms import ActNorm, Inverse, Permute, Planar, Radial, Residual, Sylvester, Transform
+from unwarp.networks import MLP, ConvexNet, LipschitzNet
+from unwarp.transforms import ActNorm, ConvexPotential, Inverse, Permute, Planar, Radial, Residual, Sylvester, Transform
 
-__all__ = ["planar", "radial", "resflow", "sylvester"]
+__all__ = ["cpflow", "planar", "radial", "resflow", "sylvester"]
 
 Explicit = Literal["density", "sampling"]
+
+
+@recipe
+def cpflow(
+    features: Features,
+    *,
+    context: Context = 0,
+    layers: Layers = 4,
+    hidden: Hidden = (64, 64),
+    **ends: Unpack[Ends],
+) -> Flow:
+    """Convex-potential flow: each layer is the gradient of a strongly convex network.
+
+    Use it for smooth densities of few features, and where the map should move mass no more than it has to.
+
+    Args:
+        features: number of features.
+        context: length of the context; 0 for none.
+        layers: number of gradient maps, each followed by a learned scale; one alone is an optimal transport map.
+        hidden: sizes of the networks' hidden layers.
+        ends: as for `planar`.
+
+    Source: Huang, Chen, Tsirigotis and Courville, 2021, arXiv:2012.05942.
+    """
+    parts: list[Transform] = []
+    for _ in range(layers):
+        parts += [ConvexPotential(features, ConvexNet(features, hidden=hidden, context=context)), ActNorm(features)]
+    return vectors(features, parts, ends)
 
 
 @recipe

@@ -10,7 +10,7 @@ from torch import Tensor
 __all__ = ["solve_monotone", "solve_nearby"]
 
 _LENGTHS = (1.0, 0.3, 0.05)  # of a Newton step; the best is taken
-_ROUNDS = 20
+_ROUNDS = 16
 
 
 Linearized = Callable[[Tensor], tuple[Tensor, Tensor]]

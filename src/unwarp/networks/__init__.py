@@ -2,6 +2,7 @@
 
 from unwarp.networks._centered import Centered
 from unwarp.networks._conv import ConvNet
+from unwarp.networks._convex import ConvexNet
 from unwarp.networks._field import VectorField
 from unwarp.networks._lipschitz import LipschitzNet
 from unwarp.networks._masked import MaskedMLP
@@ -14,6 +15,7 @@ __all__ = [
     "CausalTransformer",
     "Centered",
     "ConvNet",
+    "ConvexNet",
     "LipschitzNet",
     "MaskedMLP",
     "PotentialField",

@@ -13,7 +13,7 @@ from unwarp import _check
 from unwarp.errors import ConfigError
 from unwarp.networks._layers import Dense, squash
 
-__all__ = ["Linearized", "LipschitzNet"]
+__all__ = ["Linearized", "LipschitzNet", "shortened", "spectral_bound"]
 
 _SQUARINGS = 6
 _SWISH = 1.1  # the largest slope of x sigmoid(x) is 1.0998
@@ -80,8 +80,8 @@ class LipschitzNet(nn.Module):
         Shapes: directions `(*batch, K, features)` -> `(*batch, K, features)`.
         """
         layers: list[_Hidden] = list(self.hidden)  # pyright: ignore[reportAssignmentType]
-        weights = [_shortened(layer.dense.weight * layer.dense.scale) for layer in layers]
-        last = self.lipschitz * _shortened(self.out.weight * self.out.scale)
+        weights = [shortened(layer.dense.weight * layer.dense.scale) for layer in layers]
+        last = self.lipschitz * shortened(self.out.weight * self.out.scale)
         offset = 0.0 if self.of_context is None or context is None else self.of_context(squash(context))
 
         def linearized(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -119,9 +119,9 @@ class _Hidden(nn.Module):
         return x * s / _SWISH, (s + beta * x * s * (1 - s)) / _SWISH
 
 
-def _shortened(weight: Tensor) -> Tensor:
-    """The matrix, divided by the bound of its spectral norm where that is above 1."""
-    return weight / spectral_bound(weight).clamp(min=1.0)
+def shortened(weight: Tensor, limit: float = 1.0) -> Tensor:
+    """The matrix, made shorter where the bound of its spectral norm is above `limit`."""
+    return weight / (spectral_bound(weight) / limit).clamp(min=1.0)
 
 
 def spectral_bound(weight: Tensor) -> Tensor:
