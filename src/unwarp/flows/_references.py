@@ -364,12 +364,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "radial": ("rezende2015variational",),
     "realnvp": ("dinh2017realnvp",),
     "realnvp_image": ("dinh2017realnvp",),
-    "resflow": (
-        "behrmann2019invertible",
-        "chen2019residual",
-    ),
-    "sospf": ("jaini2019sos",),
     "resflow": ("behrmann2019invertible", "chen2019residual"),
+    "sospf": ("jaini2019sos",),
     "sylvester": ("berg2018sylvester",),
     "tarflow": ("zhai2024tarflow",),
     "triangular": ("baptista2023triangular",),
