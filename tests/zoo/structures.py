@@ -21,7 +21,7 @@ from unwarp.transforms import (
     Transform,
     Unconstrain,
 )
-from unwarp.univariates import Affine, Exp, HeavyTail, RationalQuadratic, Shift, Univariate
+from unwarp.univariates import Affine, Exp, HeavyTail, LinearRational, RationalQuadratic, Shift, SinhArcsinh, Univariate
 
 __all__ = ["ROWS", "SPLINE", "autoregressive", "coupling"]
 
@@ -63,6 +63,8 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "Coupling(RationalQuadratic, context)": lambda: coupling(2, SPLINE, context=2),
     "Coupling(Affine, 1 feature, context)": lambda: coupling(1, Affine(), context=1),
     "Coupling(RationalQuadratic, 1 feature)": lambda: coupling(1, SPLINE),
+    "Coupling(LinearRational, context)": lambda: coupling(2, LinearRational(bins=3), context=1),
+    "Coupling(SinhArcsinh)": lambda: coupling(3, SinhArcsinh()),
     "Autoregressive(Affine)": lambda: autoregressive(3, Affine()),
     "Autoregressive(RationalQuadratic)": lambda: autoregressive(3, SPLINE),
     "Autoregressive(RationalQuadratic, context)": lambda: autoregressive(2, SPLINE, context=2),

@@ -325,7 +325,10 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Quadratic": ("mueller2019importance",),
     "Radial": ("rezende2015variational",),
     "RationalQuadratic": ("durkan2019neural",),
-    "Residual": ("behrmann2019invertible", "chen2019residual"),
+    "Residual": (
+        "behrmann2019invertible",
+        "chen2019residual",
+    ),
     "Rotation": ("golinski2019orthogonal",),
     "SVD": ("zhang2018svd",),
     "SinhArcsinh": ("jones2009sinh",),
@@ -364,7 +367,10 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "radial": ("rezende2015variational",),
     "realnvp": ("dinh2017realnvp",),
     "realnvp_image": ("dinh2017realnvp",),
-    "resflow": ("behrmann2019invertible", "chen2019residual"),
+    "resflow": (
+        "behrmann2019invertible",
+        "chen2019residual",
+    ),
     "sospf": ("jaini2019sos",),
     "sylvester": ("berg2018sylvester",),
     "tarflow": ("zhai2024tarflow",),
