@@ -104,4 +104,13 @@ ROWS: dict[str, Callable[[], Flow]] = {
     ),
     "otflow": lambda: flows.otflow(3, width=4, solver="midpoint", steps=1),
     "otflow(1 feature, context)": lambda: flows.otflow(1, width=4, solver="midpoint", steps=1, context=1),
+    "circular": lambda: flows.circular(2, layers=2, bins=4, hidden=(8,)),
+    "circular(mixed, context)": lambda: flows.circular(
+        3, layers=2, bins=4, hidden=(8,), support=["circle", "positive", "circle"], context=1
+    ),
+    "circular(moebius, 1 feature)": lambda: flows.circular(1, layers=1, bins=2, hidden=(8,), univariate="moebius"),
+    "sphere": lambda: flows.sphere(3, layers=2, bins=4, hidden=(8,)),
+    "sphere(4 entries, context)": lambda: flows.sphere(4, layers=1, bins=4, hidden=(8,), context=1),
+    "gmm": lambda: flows.gmm(2, components=2),
+    "copula": lambda: flows.copula(2, layers=1, bins=2, hidden=(8,)),
 }

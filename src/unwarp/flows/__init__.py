@@ -5,6 +5,8 @@ from unwarp.flows._citation import citation
 from unwarp.flows._continuous import cnf, ffjord, otflow
 from unwarp.flows._image import flowpp, glow, nsf_image, realnvp_image
 from unwarp.flows._monotone import bpf, gf, naf, sospf, unaf
+from unwarp.flows._manifold import circular, sphere
+from unwarp.flows._mixture import copula, copula_parts, gmm
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._residual import cpflow, planar, radial, resflow, sylvester
 from unwarp.flows._structured import bnaf, triangular
@@ -17,9 +19,12 @@ __all__ = [
     "bnaf",
     "bpf",
     "build",
+    "circular",
     "citation",
     "cnf",
     "cpflow",
+    "copula",
+    "copula_parts",
     "ffjord",
     "flow",
     "flowpp",
@@ -27,6 +32,7 @@ __all__ = [
     "gf",
     "gin",
     "glow",
+    "gmm",
     "iaf",
     "jet",
     "load",
@@ -46,6 +52,7 @@ __all__ = [
     "resflow",
     "save",
     "sospf",
+    "sphere",
     "suited",
     "sylvester",
     "tarflow",
