@@ -37,6 +37,7 @@ TRUTHS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 }
 
 SLOW: set[str] = {  # rows whose laws take more than some five seconds together; the slow suite has them
+    "Autoregressive(Moebius, torus)",
     "BlockNeural(deep)",
     "Cubic",
     "DeepSigmoid(2 layers)",
@@ -46,9 +47,10 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "SumOfSquares",
     "Sylvester(householder, context)",
     "bnaf",
-    "flowpp",
     "bpf",
     "bpf(1 feature, context)",
+    "circular(mixed, context)",
+    "flowpp",
     "gf",
     "gf(context)",
     "glow(emerging)",
@@ -59,6 +61,7 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "resflow(roulette)",
     "sospf",
     "sospf(1 feature, context)",
+    "sphere(4 entries, context)",
     "sylvester(context)",
     "unaf",
     "unaf(1 feature, context)",

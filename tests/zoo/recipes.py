@@ -109,7 +109,8 @@ ROWS: dict[str, Callable[[], Flow]] = {
         3, layers=2, bins=4, hidden=(8,), support=["circle", "positive", "circle"], context=1
     ),
     "circular(moebius, 1 feature)": lambda: flows.circular(1, layers=1, bins=2, hidden=(8,), univariate="moebius"),
-    "sphere": lambda: flows.sphere(3, layers=2, bins=4, hidden=(8,)),
+    "sphere": lambda: flows.sphere(3, layers=1, bins=4, hidden=(8,)),
+    "sphere(2 entries)": lambda: flows.sphere(2, layers=2, bins=4, hidden=(8,)),
     "sphere(4 entries, context)": lambda: flows.sphere(4, layers=1, bins=4, hidden=(8,), context=1),
     "gmm": lambda: flows.gmm(2, components=2),
     "copula": lambda: flows.copula(2, layers=1, bins=2, hidden=(8,)),

@@ -4,9 +4,9 @@ from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config
 from unwarp.flows._citation import citation
 from unwarp.flows._continuous import cnf, ffjord, otflow
 from unwarp.flows._image import flowpp, glow, nsf_image, realnvp_image
-from unwarp.flows._monotone import bpf, gf, naf, sospf, unaf
 from unwarp.flows._manifold import circular, sphere
 from unwarp.flows._mixture import copula, copula_parts, gmm
+from unwarp.flows._monotone import bpf, gf, naf, sospf, unaf
 from unwarp.flows._recipe import build, flow, names
 from unwarp.flows._residual import cpflow, planar, radial, resflow, sylvester
 from unwarp.flows._structured import bnaf, triangular

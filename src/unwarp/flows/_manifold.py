@@ -62,7 +62,7 @@ def circular(
 
     Source: Rezende et al., 2020, arXiv:2002.02428.
     """
-    around = support if isinstance(support, list) else [support] * features
+    around: list[Around] = support if isinstance(support, list) else [support] * features
     if len(around) != features:
         raise RecipeError(
             f"support: expected one for each of {features} features; got {len(around)}. Give one, or {features}."
@@ -122,12 +122,12 @@ def sphere(
     heights = list(range(1, features - 1))
     order = [*range(1, features), 0]
     parts: list[Transform] = [Conformal(features)]
-    for _ in range(layers):
-        parts.append(Chart(space))
+    for layer in range(layers):
+        parts += [Spin(features, order=order)] * (layer > 0) + [Chart(space)]
         for own, map_ in (([0], turning), (heights[::2], rising), (heights[1::2], rising)):
             if own:
                 parts.append(_coupling(space.flat, own, map_, hidden, context))
-        parts += [Inverse(Chart(space)), Spin(features, order=order)]
+        parts.append(Inverse(Chart(space)))
     return Flow(Compose(parts), UniformOn(space))
 
 

@@ -43,7 +43,7 @@ def copula(
 ) -> Flow:
     """Marginals and dependence apart: a spline to normal scores for each feature, then autoregressive splines.
 
-    Use it where the two are asked about apart; `copula_parts` gives both. Fit the marginals first, then all or the rest.
+    Use it where the two are asked about apart; `copula_parts` gives both. Fit the marginals first, then the rest.
 
     Args:
         features: number of features.

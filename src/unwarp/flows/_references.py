@@ -44,8 +44,10 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
     ),
     "bovy2011extreme": (
         "Bovy, Jo and Hogg, David W. and Roweis, Sam T.",
-        "Extreme Deconvolution: Inferring Complete Distribution Functions from Noisy, Heterogeneous and Incomplete "
-        "Observations",
+        (
+            "Extreme Deconvolution: Inferring Complete Distribution Functions from Noisy, Heterogeneous and Incomplete "
+            "Observations"
+        ),
         2011,
         "arXiv:0905.2979",
     ),
@@ -242,8 +244,10 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "arXiv:1505.05770",
     ),
     "rezende2020tori": (
-        "Rezende, Danilo Jimenez and Papamakarios, George and Racanière, Sébastien and "
-        "Albergo, Michael S. and Kanwar, Gurtej and Shanahan, Phiala E. and Cranmer, Kyle",
+        (
+            "Rezende, Danilo Jimenez and Papamakarios, George and Racanière, Sébastien and Albergo, Michael S. and "
+            "Kanwar, Gurtej and Shanahan, Phiala E. and Cranmer, Kyle"
+        ),
         "Normalizing Flows on Tori and Spheres",
         2020,
         "arXiv:2002.02428",
