@@ -44,7 +44,7 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
     ),
     "bovy2011extreme": (
         "Bovy, Jo and Hogg, David W. and Roweis, Sam T.",
-        "Extreme Deconvolution: Complete Distribution Functions from Noisy, Heterogeneous, Incomplete Observations",
+        "Extreme Deconvolution: Inferring Complete Distribution Functions from Noisy, Heterogeneous and Incomplete Observations",  # noqa: E501
         2011,
         "arXiv:0905.2979",
     ),
