@@ -78,7 +78,7 @@ class Increments(Transform):
     Differs: softplus in place of the exponential function, so that large numbers stay so.
 
     Example:
-        >>> x, _ = Increments(3).inverse(torch.tensor([5.0, -20.0, 3.0]))
+        >>> x, _ = Increments(3).inverse(torch.tensor([5.0, -2.0, 3.0]))
         >>> bool((x.diff() > 0).all())
         True
     """
