@@ -81,6 +81,7 @@ def test_committed_results_are_whole(path: Path) -> None:
         ("levers", [], "mixture base"),
         ("families", [], "maf"),
         ("images", [], "glow"),
+        ("rates", [], "planar"),
     ],
 )
 def test_script_runs_quickly_and_resumes(script: str, options: list[str], row: str, tmp_path: Path) -> None:

@@ -421,6 +421,7 @@ class TestParts:
         assert rates[50:] == sorted(rates[50:], reverse=True)
         timed = Schedule(1.0, None, 10.0)
         assert timed.rate(500, 5.0) == pytest.approx(0.5)
+        assert timed.rate(3, 0.5) > 0.99  # a slow flow's few steps are not all warm-up
         assert Schedule(1.0, 100, 10.0).progress(20, 5.0) == 0.5
         assert Schedule(1.0, 100, 10.0).progress(90, 5.0) == 0.9
         assert Schedule(1.0, 0).progress(0, 0.0) == 1.0

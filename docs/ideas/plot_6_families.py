@@ -53,6 +53,46 @@ splines = trained("nsf", layers=3, hidden=(32, 32))
 plots.warp(splines)
 
 # %%
+# Networks that rise with their own input: BNAF
+# ---------------------------------------------
+# No box and no knots: each output is a whole network of its own input, and of those before it.
+
+plots.warp(trained("bnaf", steps=200, layers=2))
+
+# %%
+# Rank one: planar and radial
+# ---------------------------
+# The founding paper's maps. A planar layer pushes or pulls along one direction, a radial one around one point; it
+# takes many
+# of them to do much.
+
+plots.warp(trained("planar", layers=7))
+
+# %%
+
+plots.warp(trained("radial", layers=7))
+
+# %%
+# Sylvester: many planar maps at once
+# -----------------------------------
+
+plots.warp(trained("sylvester", layers=3))
+
+# %%
+# Residual: a point plus a contraction of it
+# ------------------------------------------
+# No direction is special, and all of space moves at once, never so far that lines would cross.
+
+plots.warp(trained("resflow", steps=150, layers=4, hidden=(32, 32)))
+
+# %%
+# Continuous: a vector field
+# --------------------------
+# One layer, in which every point follows a stream for one unit of time.
+
+plots.warp(trained("cnf", steps=150))
+
+# %%
 # The same as a film, and what to cite.
 
 plots.animate(splines, "moons.gif", draws=600, between=8)

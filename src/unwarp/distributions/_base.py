@@ -24,10 +24,12 @@ class Distribution(nn.Module, ABC):
     Attributes:
         space: where events live.
         context_shape: event shape of the context; None when there is none.
+        lr: the learning rate that suits it, which `training.fit` takes unless it is told another.
     """
 
     space: Space
     context_shape: tuple[int, ...] | None
+    lr: float = 1e-2
 
     def __init__(self, space: Space, *, context_shape: tuple[int, ...] | None = None) -> None:
         super().__init__()

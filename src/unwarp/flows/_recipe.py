@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from unwarp.distributions import Flow
 from unwarp.errors import RecipeError
+from unwarp.flows._rates import RATES
 
 __all__ = ["build", "flow", "names", "recipe"]
 
@@ -63,6 +64,7 @@ def recipe(function: Callable[P, Flow]) -> Callable[P, Flow]:
         values = {key: getattr(options, key) for key in model.model_fields}
         made = function(**values)  # pyright: ignore[reportCallIssue]
         spec: dict[str, Any] = options.model_dump(mode="json")
+        made.lr = RATES.get(name, made.lr)
         made.spec = {"recipe": name, "features": spec.pop("features"), "options": spec}
         return made
 

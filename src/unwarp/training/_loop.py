@@ -28,7 +28,7 @@ def steps(
     weight: Tensor | None = None,
     validation: Validation = 0.1,
     batch: int | None = None,
-    lr: float = 1e-2,
+    lr: float | None = None,
     max_steps: int | None = None,
     max_seconds: float | None = None,
     seed: int | None = None,
@@ -52,9 +52,9 @@ def steps(
         ('done', 20)
     """
     settings = Settings(
-        objective=objective, batch=batch, lr=lr, max_steps=max_steps, max_seconds=max_seconds, seed=seed,
-        checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, patience=patience, weight_decay=weight_decay,
-        average=average, start=start,
+        objective=objective, batch=batch, lr=flow.lr if lr is None else lr, max_steps=max_steps,
+        max_seconds=max_seconds, seed=seed, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds,
+        patience=patience, weight_decay=weight_decay, average=average, start=start,
     )  # fmt: skip
     return Run(flow, x, context, weight, validation, settings).events()
 
@@ -68,7 +68,7 @@ def fit(
     weight: Tensor | None = None,
     validation: Validation = 0.1,
     batch: int | None = None,
-    lr: float = 1e-2,
+    lr: float | None = None,
     max_steps: int | None = None,
     max_seconds: float | None = None,
     seed: int | None = None,
@@ -102,7 +102,7 @@ def fit(
         validation: share of the rows to hold out, or held-out tensors `x` or `(x, context)` or `(x, context, weight)`.
             With 0, all rows train and the last averaged weights are kept.
         batch: rows a step; by default 128 to 512, or all of up to 256 rows.
-        lr: peak learning rate.
+        lr: peak learning rate; by default the one that suits the flow, `flow.lr`.
         max_steps: budget in steps.
         max_seconds: budget in seconds, along which the learning rate falls; final scoring and baselines come on top.
             Without any budget: a hundred passes over the data, 2,000 to 12,000 steps.
@@ -132,9 +132,9 @@ def fit(
         (60, 50, True)
     """
     settings = Settings(
-        objective=objective, batch=batch, lr=lr, max_steps=max_steps, max_seconds=max_seconds, seed=seed,
-        checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, patience=patience, weight_decay=weight_decay,
-        average=average, start=start,
+        objective=objective, batch=batch, lr=flow.lr if lr is None else lr, max_steps=max_steps,
+        max_seconds=max_seconds, seed=seed, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds,
+        patience=patience, weight_decay=weight_decay, average=average, start=start,
     )  # fmt: skip
     run = Run(flow, x, context, weight, validation, settings)
     interrupted = False

@@ -12,9 +12,10 @@ __all__ = ["Schedule", "default_batch", "default_steps"]
 class Schedule:
     r"""Linear warm-up over steps, then half a cosine from `lr` to zero over the budget.
 
-    The budget is a number of steps, of seconds, or both; progress is the larger share that has been spent.
+    The budget is a number of steps, of seconds, or both; progress is the larger share that has been spent. Warm-up
+    takes 200 steps, or a twentieth of the budget if that is over sooner.
 
-    $\mathrm{lr}(t, p) = \mathrm{lr}\,\min(1, \tfrac{t + 1}{W})\,\tfrac12(1 + \cos \pi p)$ at step t and progress p.
+    $\mathrm{lr}(t, p) = \mathrm{lr}\,w\,\tfrac12(1 + \cos \pi p)$ at step t, progress p and share w of the warm-up.
 
     Args:
         lr: the peak learning rate.
@@ -42,7 +43,8 @@ class Schedule:
     def rate(self, step: int, elapsed: float) -> float:
         """The learning rate of step number `step`, counted from 0."""
         warmup = min(200, self.steps // 20) if self.steps else 200
-        ramp = min(1.0, (step + 1) / max(1, warmup))
+        by_seconds = 20 * elapsed / self.seconds if self.seconds else 0.0
+        ramp = min(1.0, max((step + 1) / max(1, warmup), by_seconds))
         return self.lr * ramp * 0.5 * (1 + math.cos(math.pi * self.progress(step, elapsed)))
 
 
