@@ -65,7 +65,8 @@ def names(folder):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [(name, shape) for name in flows.names("vectors") for shape in SHAPES]
+    [(name, shape) for name in flows.names("tables") for shape in SHAPES]
+    + [("sphere", {"features": 3})]
     + [(name, {"features": (1, 4, 4)}) for name in flows.names("images")],
     ids=lambda value: value if isinstance(value, str) else f"{value['features']}",
 )

@@ -580,4 +580,4 @@ def test_help_lists_the_recipes_for_tables(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     code, out, _ = run("fit", "--help")
     assert code == 0
-    assert [name for name in flows.names("vectors") if name not in out] == []
+    assert [name for name in flows.names("tables") if name not in out] == []

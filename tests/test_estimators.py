@@ -243,7 +243,7 @@ def test_any_number_of_columns(features):
     assert np.allclose(model.inverse_transform(model.transform(x)), x, atol=1e-6)
 
 
-@pytest.mark.parametrize("recipe", flows.names("vectors"))
+@pytest.mark.parametrize("recipe", flows.names("tables"))
 def test_every_recipe_fits(recipe):
     x = rng.normal(size=(120, 2))
     options = known(recipe, {"layers": 2, "hidden": (8,)})

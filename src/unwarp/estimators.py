@@ -357,6 +357,7 @@ def _sharpen(flow: Flow) -> None:
         if any(parameter.requires_grad for parameter in part.parameters()):
             return
         part.double()
+    flow.base.double()  # nothing before it is trained
 
 
 def _tell(schema: Schema, values: np.ndarray) -> None:

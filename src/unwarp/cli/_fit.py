@@ -35,7 +35,7 @@ def fit(
     ] = None,
     bounded: Annotated[_Columns, typer.Option(metavar="COLUMN:LOW:HIGH", help="It lies between two bounds.")] = None,
     integer: Annotated[_Columns, typer.Option(metavar="COLUMN", help="It holds whole numbers.")] = None,
-    flow: Annotated[str, typer.Option(help=f"The recipe: auto, {', '.join(names('vectors'))}.")] = "auto",
+    flow: Annotated[str, typer.Option(help=f"The recipe: auto, {', '.join(names('tables'))}.")] = "auto",
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Train for so long at most.", show_default=False)
     ] = None,

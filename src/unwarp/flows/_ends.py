@@ -18,7 +18,7 @@ from unwarp.flows._recipe import Components, Marginals, OneSupport, Supports
 from unwarp.transforms import LU, Compose, Elementwise, Householder, Standardize, Transform, Unconstrain, Whiten
 from unwarp.univariates import HeavyTail, RationalQuadratic
 
-__all__ = ["Ends", "vectors"]
+__all__ = ["Ends", "opening", "vectors"]
 
 Base = Literal["normal", "student", "mixture"]
 Tails = Literal["light", "heavy"]
@@ -49,9 +49,7 @@ class Ends(TypedDict, total=False):
 
 def vectors(features: int, parts: Sequence[Transform], ends: Ends) -> Flow:
     """Supports, scales and tails, then the layers `parts`, then the base: the flow of a recipe for vectors."""
-    space = Space((features,), _supports(features, ends["support"]))
-    front: list[Transform] = [] if space.support == REAL else [Unconstrain(space)]
-    front.append(Standardize(features))
+    front = opening(features, ends["support"])
     if ends["tails"] == "heavy":
         front.append(Elementwise(features, HeavyTail()))
     if ends["marginals"]:
@@ -62,6 +60,12 @@ def vectors(features: int, parts: Sequence[Transform], ends: Ends) -> Flow:
         "mixture": lambda: GaussianMixture(features, ends["components"]),
     }
     return Flow(Compose([*front, *_mixed(features, parts, ends["mixing"])]), bases[ends["base"]]())
+
+
+def opening(features: int, support: OneSupport | list[OneSupport]) -> list[Transform]:
+    """From the data's own supports and units to standardised features on the real line."""
+    space = Space((features,), _supports(features, support))
+    return [*([] if space.support == REAL else [Unconstrain(space)]), Standardize(features)]
 
 
 def _mixed(features: int, parts: Sequence[Transform], mixing: Mixing) -> list[Transform]:

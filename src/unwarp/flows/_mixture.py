@@ -6,9 +6,10 @@ from typing import Literal
 
 from unwarp.distributions import Flow, GaussianMixture, Normal
 from unwarp.errors import ConfigError
-from unwarp.flows._recipe import Bins, Components, Context, Features, Hidden, Layers, recipe
+from unwarp.flows._ends import opening
+from unwarp.flows._recipe import Bins, Components, Context, Features, Hidden, Layers, Supports, recipe
 from unwarp.networks import MaskedMLP
-from unwarp.transforms import Autoregressive, Compose, Elementwise, Standardize, Transform
+from unwarp.transforms import Autoregressive, Compose, Elementwise, Transform
 from unwarp.univariates import HeavyTail, RationalQuadratic
 
 __all__ = ["copula", "copula_parts", "gmm"]
@@ -17,7 +18,7 @@ _FLOOR = 1e-2  # least slope and share of a bin
 
 
 @recipe
-def gmm(features: Features, *, components: Components = 8) -> Flow:
+def gmm(features: Features, *, components: Components = 8, support: Supports = "real") -> Flow:
     """A mixture of Gaussians with full covariances, fitted by expectation and maximisation when it meets the data.
 
     Use it for small tables and clusters, and as what a flow has to beat.
@@ -25,10 +26,11 @@ def gmm(features: Features, *, components: Components = 8) -> Flow:
     Args:
         features: number of features.
         components: the largest number of components.
+        support: where features live: "real", "positive" or ("interval", low, high), one for all or one each.
 
     Source: Dempster, Laird and Rubin, 1977.
     """
-    return Flow(Standardize(features), GaussianMixture(features, components))
+    return Flow(Compose(opening(features, support)), GaussianMixture(features, components))
 
 
 @recipe
@@ -40,6 +42,7 @@ def copula(
     bins: Bins = 8,
     hidden: Hidden = (64, 64),
     tails: Literal["light", "heavy"] = "light",
+    support: Supports = "real",
 ) -> Flow:
     """Marginals and dependence apart: a spline to normal scores for each feature, then autoregressive splines.
 
@@ -52,12 +55,13 @@ def copula(
         bins: bins of each spline; the marginals have four times as many.
         hidden: sizes of the conditioners' hidden layers.
         tails: "heavy" gives each marginal learned tails.
+        support: as for `gmm`.
 
     Source: Wiese, Knobloch and Korn, 2019, arXiv:1907.03361.
     """
     wide: list[Transform] = [Elementwise(features, HeavyTail())] if tails == "heavy" else []
     marginal = RationalQuadratic(min(256, 4 * bins), 5.0, _FLOOR / (4 * bins), _FLOOR)
-    parts: list[Transform] = [Standardize(features), *wide, Elementwise(features, marginal)]
+    parts = [*opening(features, support), *wide, Elementwise(features, marginal)]
     for layer in range(layers):
         spline = RationalQuadratic(bins, 5.0, _FLOOR / bins, _FLOOR)
         net = MaskedMLP(features, spline.n_params, hidden=hidden, context=context)

@@ -72,6 +72,7 @@ def recipe(function: Callable[P, Flow]) -> Callable[P, Flow]:
     _RECIPES[name] = checked
     _OPTIONS[name] = model
     _EVENTS[name] = {events: _holds(hints["features"], shape) for events, shape in _SHAPES.items()}
+    _EVENTS[name]["tables"] = _EVENTS[name]["vectors"] and "support" in hints
     return checked
 
 
@@ -108,8 +109,9 @@ def _holds(hint: Any, value: Any) -> bool:
     return True
 
 
-def names(events: Literal["any", "vectors", "images"] = "any") -> list[str]:
-    """The recipes' names, sorted: all, or those for vectors or for images.
+def names(events: Literal["any", "vectors", "tables", "images"] = "any") -> list[str]:
+    """The recipes' names, sorted: all, or those for vectors, for tables (vectors of real, positive and bounded
+    features) or for images.
 
     Example:
         >>> "nsf" in names(), "nsf" in names("images"), "glow" in names("images")
