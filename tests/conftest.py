@@ -37,3 +37,12 @@ def _global_state_stays() -> Iterator[None]:
     after = _world()
     changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
     assert not changed
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many laws were held over how many rows of the zoo."""
+    held = [report.nodeid for report in terminalreporter.stats.get("passed", []) if "::test_law[" in report.nodeid]
+    if held:
+        pairs = [name.split("::test_law[", 1)[1].removesuffix("]").split("[", 1) for name in held]
+        laws, rows = {law for law, _ in pairs}, {row for _, row in pairs}
+        terminalreporter.write_line(f"{len(held):,} laws held: {len(laws)} laws over {len(rows)} rows of the zoo")

@@ -20,11 +20,11 @@ from unwarp.univariates import RationalQuadratic
 from zoo.recipes import known
 
 
-def _marks(row: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slow] if row in zoo.SLOW else []
+def _marks(row: str, law: laws.Law | None = None) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if row in zoo.SLOW or law is _autodiff.compiles else []
 
 
-PAIRS = [pytest.param(row, law, id=f"{law.__name__}[{row}]", marks=_marks(row)) for row, law in laws.pairs()]
+PAIRS = [pytest.param(row, law, id=f"{law.__name__}[{row}]", marks=_marks(row, law)) for row, law in laws.pairs()]
 ROWS = [pytest.param(row, id=row, marks=_marks(row)) for row in zoo.ZOO]
 
 
