@@ -6,7 +6,8 @@ import pytest
 
 import unwarp
 from unwarp import citation, distributions, flows, transforms, univariates
-from unwarp.flows._references import PAPERS, SOURCES
+from unwarp.flows._papers import PAPERS
+from unwarp.flows._references import SOURCES
 
 
 @pytest.mark.parametrize("name", flows.names())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from unwarp.distributions import Flow
-from unwarp.flows._references import PAPERS, SOURCES
+from unwarp.flows._papers import PAPERS
+from unwarp.flows._references import SOURCES
 from unwarp.transforms import Autoregressive, Coupling, Elementwise
 
 __all__ = ["citation"]
