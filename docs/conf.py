@@ -29,6 +29,7 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 
 
 def figures_of_blocks(block, block_vars, gallery_conf):  # noqa: ARG001 - the gallery's signature

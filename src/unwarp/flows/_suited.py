@@ -70,5 +70,4 @@ def _flow(rows: int, features: int) -> Candidate:
     options |= {"tails": "heavy", "hidden": (size, size), "base": "normal", "floor": _FLOOR}
     options |= {"mixing": "whiten"} if rows >= 10 * features else {}
     steps = min(5_000, 120_000 // (16 + features)) if rows >= 2_000 else 1_000
-    lr = 1.6e-2 if rows >= 5_000 else 5e-3  # fast learning overfits what is small
-    return Candidate("nsf", options, {"lr": lr, "max_steps": steps}, share=0.8)
+    return Candidate("nsf", options, {"lr": 1.6e-2, "max_steps": steps}, share=0.8)
