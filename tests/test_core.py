@@ -5,10 +5,11 @@ import re
 import pytest
 import torch
 
-from unwarp import Flow, Interval, Space, flows, trace
+from unwarp import Flow, Interval, Space, fit, flows, trace
 from unwarp._space import POSITIVE, REAL
 from unwarp.distributions import Normal, Uniform
 from unwarp.errors import ConfigError, ContextError, RecipeError, ShapeError, SpaceError
+from unwarp.flows._rates import RATES
 from unwarp.networks import MLP, MaskedMLP
 from unwarp.transforms import Autoregressive, Compose, Coupling, Elementwise, Permute, Standardize, Unconstrain
 from unwarp.univariates import Affine, Exp, RationalQuadratic
@@ -167,3 +168,14 @@ def test_trace_adds_up_to_the_density_and_shows_each_jacobian() -> None:
     for step in steps[1:]:
         assert step.jacobian is not None
         assert torch.allclose(torch.linalg.slogdet(step.jacobian)[1], step.ladj, atol=1e-10)
+
+
+def test_recipes_bring_their_learning_rate() -> None:
+    assert (flows.nsf(2).lr, flows.planar(2).lr, Normal(2).lr) == (1e-2, 5e-2, 1e-2)
+    assert set(RATES) <= set(flows.names())
+    first, second = (flows.planar(1, layers=1) for _ in range(2))
+    second.load_state_dict(first.state_dict())
+    x = torch.randn(100, 1, generator=torch.Generator().manual_seed(0))
+    fit(first, x, max_steps=5, seed=0, baselines=())
+    fit(second, x, max_steps=5, seed=0, baselines=(), lr=5e-2)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))

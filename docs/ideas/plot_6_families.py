@@ -17,10 +17,10 @@ from unwarp.data import toy
 x = toy("moons").sample(3000, generator=torch.Generator().manual_seed(0)).float()
 
 
-def trained(name, steps=300, **options):
+def trained(name, steps=400, lr=5e-2, **options):
     torch.manual_seed(0)
     model = flow(name, 2, **options)
-    history = fit(model, x, max_steps=steps, seed=0, baselines=())
+    history = fit(model, x, max_steps=steps, lr=lr, seed=0, baselines=())
     print(f"{name}: {sum(p.numel() for p in model.parameters())} parameters, {history.steps} steps")
     return model
 
@@ -49,7 +49,7 @@ plots.warp(trained("maf", layers=4, hidden=(32, 32)))
 # ------------
 # Inside its box each coordinate is bent by a spline with its own knots at every place: gaps and edges come easily.
 
-splines = trained("nsf", layers=3, hidden=(32, 32))
+splines = trained("nsf", lr=2e-2, layers=3, hidden=(32, 32))
 plots.warp(splines)
 
 # %%
@@ -57,7 +57,7 @@ plots.warp(splines)
 # ---------------------------------------------
 # No box and no knots: each output is a whole network of its own input, and of those before it.
 
-plots.warp(trained("bnaf", steps=200, layers=2))
+plots.warp(trained("bnaf", steps=300, layers=2))
 
 # %%
 # Rank one: planar and radial
@@ -83,14 +83,14 @@ plots.warp(trained("sylvester", layers=3))
 # ------------------------------------------
 # No direction is special, and all of space moves at once, never so far that lines would cross.
 
-plots.warp(trained("resflow", steps=150, layers=4, hidden=(32, 32)))
+plots.warp(trained("resflow", steps=300, layers=4, hidden=(32, 32)))
 
 # %%
 # Continuous: a vector field
 # --------------------------
 # One layer, in which every point follows a stream for one unit of time.
 
-plots.warp(trained("cnf", steps=150))
+plots.warp(trained("cnf", steps=300))
 
 # %%
 # The same as a film, and what to cite.
