@@ -33,7 +33,7 @@ __all__ = ["circular", "sphere"]
 Around = Literal["circle"] | OneSupport
 Arounds = Around | Annotated[list[Around], Field(max_length=100_000)]
 
-_FLOOR = 1e-2  # least slope and share of a bin
+_FLOOR = 3e-2  # least slope, and least share of a bin where it leaves room
 
 
 @recipe
@@ -78,8 +78,8 @@ def circular(
         fronts.append(Compose([*free, Standardize(len(lines))]))
         bases.append(Normal(len(lines)))
     groups = [group for group in (angles, lines) if group]
-    turning = CircularSpline(bins, _FLOOR / bins, _FLOOR) if univariate == "spline" else Moebius(bins)
-    moving = RationalQuadratic(bins, 5.0, _FLOOR / bins, _FLOOR)
+    turning = CircularSpline(bins, min(_FLOOR, 0.5 / bins), _FLOOR) if univariate == "spline" else Moebius(bins)
+    moving = RationalQuadratic(bins, 5.0, min(_FLOOR, 0.5 / bins), _FLOOR)
     parts: list[Transform] = [Parallel(fronts, features=groups)]
     space = parts[0].codomain
     bits = max(1, (features - 1).bit_length())
@@ -117,8 +117,8 @@ def sphere(
     if features < 2:
         raise RecipeError(f"sphere: expected features >= 2; got {features}. A unit vector has at least two entries.")
     space = Space((features,), Sphere(features))
-    turning = CircularSpline(bins, _FLOOR / bins, _FLOOR)
-    rising = IntervalSpline(Interval(-1.0, 1.0), bins, _FLOOR / bins, _FLOOR)
+    turning = CircularSpline(bins, min(_FLOOR, 0.5 / bins), _FLOOR)
+    rising = IntervalSpline(Interval(-1.0, 1.0), bins, min(_FLOOR, 0.5 / bins), _FLOOR)
     heights = list(range(1, features - 1))
     order = [*range(1, features), 0]
     parts: list[Transform] = [Conformal(features)]

@@ -14,7 +14,7 @@ from unwarp.univariates import HeavyTail, RationalQuadratic
 
 __all__ = ["copula", "copula_parts", "gmm"]
 
-_FLOOR = 1e-2  # least slope and share of a bin
+_FLOOR = 3e-2  # least slope, and least share of a bin where it leaves room
 
 
 @recipe
@@ -60,10 +60,10 @@ def copula(
     Source: Wiese, Knobloch and Korn, 2019, arXiv:1907.03361.
     """
     wide: list[Transform] = [Elementwise(features, HeavyTail())] if tails == "heavy" else []
-    marginal = RationalQuadratic(min(256, 4 * bins), 5.0, _FLOOR / (4 * bins), _FLOOR)
+    marginal = _spline(min(256, 4 * bins))
     parts = [*opening(features, support), *wide, Elementwise(features, marginal)]
     for layer in range(layers):
-        spline = RationalQuadratic(bins, 5.0, _FLOOR / bins, _FLOOR)
+        spline = _spline(bins)
         net = MaskedMLP(features, spline.n_params, hidden=hidden, context=context)
         order = range(features) if layer % 2 == 0 else range(features - 1, -1, -1)
         parts.append(Autoregressive(features, spline, net, order=order, context=context))
@@ -98,3 +98,7 @@ def copula_parts(flow: Flow) -> tuple[Flow, Flow]:
     parts = list(flow.transform.parts)
     cut = len(parts) - flow.spec["options"]["layers"]
     return Flow(Compose(parts[:cut]), flow.base), Flow(Compose(parts[cut:]), flow.base)
+
+
+def _spline(bins: int) -> RationalQuadratic:
+    return RationalQuadratic(bins, 5.0, min(_FLOOR, 0.5 / bins), _FLOOR)
