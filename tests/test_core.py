@@ -106,7 +106,7 @@ def test_masked_network_is_causal_and_the_same_step_by_step(hidden, context, fea
         assert bool((jacobian[:, -1, :-1].abs().sum(0) > 0).any())
 
 
-SEARCHED = {"bnaf", "naf", "unaf"}  # a draw takes a search for each feature
+SEARCHED = {"bnaf", "cnf", "naf", "otflow", "unaf"}  # a search or a derivative for each feature: 30 will do
 REAL_RECIPES = [name for name in flows.names("tables") if name != "circular"]
 SIZES = [(name, 1) for name in REAL_RECIPES]
 SIZES += [(name, 1000) if name not in SEARCHED else (name, 30) for name in REAL_RECIPES]
