@@ -31,12 +31,13 @@ def test_draws_follow_the_density(name):
         assert abs(float(log_prob.mean()) + density.entropy) <= 5 * error + 1e-12
 
 
-@pytest.mark.parametrize("name", toys())
+@pytest.mark.parametrize("name", [name for name in toys() if name not in {"checkerboard", "rings"}])
 def test_mass_is_one_by_a_scaled_proposal(name):
-    """The mean of p(y) s^D / p(x) over y = c + s (x - c), for draws x, is the mass of p where p(x) > 0."""
+    """The mean of p(y) s^D / p(x) over y = c + s (x - c), for draws x, is the mass of p where p(x) > 0.
+
+    The supports of the two that are left out move with the scaling; the integral on a grid covers them.
+    """
     density = toy(name)
-    if name in {"checkerboard", "rings"}:
-        pytest.skip("its support moves with the scaling; the integral on a grid covers it")
     x = density.sample(40_000, generator=generator(1))
     if name in {"bounded", "lognormal"}:
         y, ladj = x.pow(1.02), (1.02 * x.pow(0.02)).log().sum(-1)

@@ -252,6 +252,11 @@ def test_every_recipe_fits(recipe):
     assert np.isfinite(model.score(x))
 
 
+def test_a_recipe_for_other_data_is_refused():
+    with pytest.raises(RecipeError, match="recipe for tables; got 'glow'"):
+        FlowDensity("glow", max_steps=1).fit(rng.normal(size=(50, 2)))
+
+
 def test_weights_leave_rows_out_and_count_them_twice():
     x = rng.normal(size=(60, 2))
     weight = rng.integers(0, 3, 60)

@@ -24,7 +24,7 @@ from sklearn.utils.validation import (
 from unwarp import flows
 from unwarp.data import Encoding, Schema, dependent, finite_values, infer, numeric_frame
 from unwarp.distributions import Flow, GaussianMixture
-from unwarp.errors import BundleError, ConfigError, DataError
+from unwarp.errors import BundleError, ConfigError, DataError, RecipeError
 from unwarp.flows import Candidate, suited
 from unwarp.training import History, Step
 from unwarp.training import fit as train
@@ -53,7 +53,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
 
     Args:
         flow: ``"auto"`` tries what suits the numbers of rows and columns (a small flow on a fitted mixture, and a
-            larger flow) and keeps what the held-out rows like best; or a name of `unwarp.flows.names()`.
+            larger flow) and keeps what the held-out rows like best; or a name of `unwarp.flows.names("tables")`.
         flow_options: Options of the recipe, in place of the automatic ones.
         columns: What is known about columns, by name (``x0, x1, ...`` for arrays): ``"real"``, ``"positive"``,
             ``"bounded:LOW:HIGH"``, ``"integer"`` or ``"integer:STEP"``. The rest is inferred.
@@ -279,6 +279,11 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         """What to train, with what the user asked for in place of the automatic."""
         found = suited(rows, len(self.schema_.modelled))
         if self.flow != "auto":
+            if self.flow in set(flows.names()) - set(flows.names("tables")):
+                raise RecipeError(
+                    f'FlowDensity: expected flow to be "auto" or a recipe for tables; got {self.flow!r}, which is for '
+                    f"other data. Take one of {', '.join(flows.names('tables'))}."
+                )
             settings = {key: value for key, value in found[-1].settings.items() if key != "lr"}
             found = (Candidate(self.flow, {}, settings),)
         total = sum(candidate.share for candidate in found)
