@@ -179,3 +179,14 @@ def test_recipes_bring_their_learning_rate() -> None:
     fit(first, x, max_steps=5, seed=0, baselines=())
     fit(second, x, max_steps=5, seed=0, baselines=(), lr=5e-2)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_splines_reckon_with_rows_far_outside_their_box() -> None:
+    torch.manual_seed(0)
+    x = torch.distributions.StudentT(1.5).sample((4_000, 2))
+    train, test = x.split(2_000)
+    flow = flows.nsf(2, layers=1, hidden=(8,))
+    flow.adapt(train)
+    light = flows.nsf(2, layers=1, hidden=(8,), tails="light")
+    light.adapt(train)
+    assert flow.log_prob(test).mean() > light.log_prob(test).mean() + 1
