@@ -221,7 +221,11 @@ def stripes(n: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.where(flip, 3 - x, x), torch.nn.functional.one_hot(kind, 2).float()
 
 
-OF_WHOLE_NUMBERS = [name for name in flows.names("images") if "values" in signature(getattr(flows, name)).parameters]
+OF_WHOLE_NUMBERS = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "residual_image" else [])  # ten passes a step
+    for name in flows.names("images")
+    if "values" in signature(getattr(flows, name)).parameters
+]
 
 
 @pytest.mark.parametrize("name", OF_WHOLE_NUMBERS)

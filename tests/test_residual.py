@@ -13,9 +13,9 @@ from unwarp.distributions import Flow, Normal, estimate
 from unwarp.doctor import _maps
 from unwarp.doctor._subject import subject_of
 from unwarp.errors import ConfigError, RecipeError, ShapeError
-from unwarp.networks import MLP, ConvexNet, LipschitzNet
+from unwarp.networks import MLP, ConvexNet, LipschitzConvNet, LipschitzNet
 from unwarp.networks._lipschitz import spectral_bound
-from unwarp.transforms import ConvexPotential, Inverse, Planar, Radial, Residual, Sylvester, Transform
+from unwarp.transforms import ConvexPotential, Inverse, Noise, Planar, Radial, Residual, Sylvester, Transform
 
 MAKERS: dict[str, Callable[[], Transform]] = {
     "Planar": lambda: Planar(3),
@@ -122,6 +122,78 @@ def test_spectral_bound_is_above_and_near() -> None:
     low_rank = torch.ones(50, 50)
     assert float(spectral_bound(low_rank)) == pytest.approx(50.0, rel=1e-5)
     assert float(spectral_bound(torch.zeros(3, 4))) < 1e-6
+
+
+def matrix(net: LipschitzConvNet, x: torch.Tensor) -> torch.Tensor:
+    """The whole Jacobian at each row of x."""
+    eye = torch.eye(math.prod(net.shape), dtype=x.dtype).reshape(-1, *net.shape)
+    return net.prepared()(x)[1](eye.expand(len(x), *eye.shape)).flatten(-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 2), (2, 5, 4), (4, 6, 6)])
+def test_contraction_of_images_holds_for_any_weights(shape: tuple[int, int, int]) -> None:
+    """Also right after loading; nothing but the weights is needed, however they were drawn."""
+    for scale in (0.3, 3.0, 1000.0):
+        net = LipschitzConvNet(*shape, hidden=(8, 5), kernel=5, lipschitz=0.8).double()
+        generator = torch.Generator().manual_seed(0)
+        drawn = {
+            key: value + scale * torch.randn(value.shape, generator=generator, dtype=value.dtype)
+            for key, value in net.state_dict().items()
+        }
+        net.load_state_dict(drawn)
+        x = torch.randn(5, *shape, generator=generator, dtype=torch.float64)
+        with torch.no_grad():
+            for size in (0.1, 1.0, 30.0):
+                assert float(torch.linalg.matrix_norm(matrix(net, size * x), 2).max()) < 0.8
+
+
+@pytest.mark.parametrize(("kernel", "size"), [(3, 1), (3, 4), (3, 8), (5, 8), (3, 14)])
+def test_bound_of_a_convolution_is_above_and_near(kernel: int, size: int) -> None:
+    """The norm of the whole matrix, zeros around the image, is below 1 and near it; flat kernels are the worst."""
+    net = LipschitzConvNet(2, size, size, hidden=(3,), kernel=kernel).double()
+    generator = torch.Generator().manual_seed(1)
+    for K, least in (
+        (torch.randn(2, 3, kernel, kernel, generator=generator, dtype=torch.float64), 0.9),
+        (torch.ones(2, 3, kernel, kernel, dtype=torch.float64), 0.75),
+    ):
+        eye = torch.eye(3 * size * size, dtype=torch.float64).reshape(-1, 3, size, size)
+        short = net._shortened(5 * K)
+        whole = torch.nn.functional.conv2d(eye, short, padding=kernel // 2).flatten(1)
+        assert least < float(torch.linalg.matrix_norm(whole, 2)) <= 1 + 1e-12
+
+
+def test_image_is_a_vector_of_its_entries() -> None:
+    """A residual map of images is that of vectors, whose network sees them as images."""
+    net = LipschitzConvNet(1, 2, 3, hidden=(4,))
+    f = wild(lambda: Residual((1, 2, 3), net), 1.0)
+    x = torch.randn(5, 1, 2, 3, dtype=torch.float64)
+    z, ladj = f.forward(x)
+    jacobian = torch.eye(6, dtype=torch.float64) + matrix(net, x)
+    assert torch.allclose(ladj, torch.linalg.slogdet(jacobian).logabsdet)
+    assert torch.equal(z, x + net(x))
+    assert torch.allclose(f.decode(z), x)
+
+
+def test_bound_with_an_estimate_inside_is_averaged() -> None:
+    """The mean of exponentials would be above the bound by what the estimate scatters."""
+    flow = flows.residual_image((1, 2, 2), levels=1, layers=2, hidden=(8,), values=4, lipschitz=0.8)
+    with torch.no_grad():
+        for p in flow.parameters():
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    x = torch.ones(3, 1, 2, 2)
+    found = estimate(flow.eval(), x, draws=50)
+    mean = torch.stack([_next(flow, x) for _ in range(50)]).mean(0)
+    assert found.kind == "bound"
+    assert torch.allclose(found.value, mean, atol=1e-5)
+
+
+def _next(flow: Flow, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        value = flow.log_prob(x)
+    for part in flow.modules():
+        if isinstance(part, Noise):
+            part.passes.add_(1)
+    return value
 
 
 @pytest.mark.parametrize("ladj", ["exact", "roulette"])
@@ -237,6 +309,9 @@ ERRORS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "unknown basis": (lambda: Sylvester(3, basis="square"), ConfigError, "basis"),  # type: ignore[arg-type]
     "no contraction": (lambda: LipschitzNet(2, lipschitz=1.0), ConfigError, "lipschitz"),
     "nothing at all": (lambda: LipschitzNet(2, lipschitz=0.0), ConfigError, "lipschitz"),
+    "no contraction of images": (lambda: LipschitzConvNet(1, 2, 2, lipschitz=1.0), ConfigError, "lipschitz"),
+    "even kernel": (lambda: LipschitzConvNet(1, 2, 2, kernel=2), ConfigError, "odd kernel"),
+    "no contraction in a recipe": (lambda: flows.residual_image((1, 2, 2), lipschitz=1.0), RecipeError, "lipschitz"),
     "unknown ladj": (lambda: Residual(2, LipschitzNet(2), ladj="series"), ConfigError, "ladj"),  # type: ignore[arg-type]
     "unknown direction": (lambda: flows.flow("planar", 2, explicit="both"), RecipeError, "explicit"),
 }

@@ -102,6 +102,12 @@ ROWS: dict[str, Callable[[], Flow]] = {
     "nsf_image": lambda: flows.nsf_image(
         (1, 2, 2), levels=1, layers=1, hidden=(4,), bins=2, values=3, dequantization="variational"
     ),
+    "residual_image": lambda: flows.residual_image(
+        (1, 2, 2), levels=1, layers=1, hidden=(2,), ladj="exact", dequantization="none"
+    ),
+    "residual_image(roulette, context)": lambda: flows.residual_image(
+        (1, 2, 2), levels=1, layers=1, hidden=(2,), lipschitz=0.2, values=4, context=1
+    ),
     "otflow": lambda: flows.otflow(3, width=4, solver="midpoint", steps=1),
     "otflow(1 feature, context)": lambda: flows.otflow(1, width=4, solver="midpoint", steps=1, context=1),
     "circular": lambda: flows.circular(2, layers=2, bins=4, hidden=(8,)),

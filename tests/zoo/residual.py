@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from unwarp.networks import MLP, ConvexNet, LipschitzNet
+from unwarp.networks import MLP, ConvexNet, LipschitzConvNet, LipschitzNet
 from unwarp.transforms import ConvexPotential, Planar, Radial, Residual, Sylvester, Transform
 
 __all__ = ["ROWS"]
@@ -28,4 +28,8 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "Residual": lambda: Residual(2, LipschitzNet(2, hidden=(8, 4))),
     "Residual(1 feature, context)": lambda: Residual(1, LipschitzNet(1, hidden=(8,), context=2)),
     "Residual(roulette)": lambda: Residual(2, LipschitzNet(2, hidden=(4,), lipschitz=0.3), ladj="roulette", terms=2),
+    "Residual(image, context)": lambda: Residual((1, 1, 2), LipschitzConvNet(1, 1, 2, hidden=(2,), context=1)),
+    "Residual(image, roulette)": lambda: Residual(
+        (2, 1, 2), LipschitzConvNet(2, 1, 2, hidden=(2, 2), lipschitz=0.3), ladj="roulette", terms=2
+    ),
 }

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unwarp import _check
 from unwarp.distributions._base import Distribution
-from unwarp.transforms import Noise
+from unwarp.transforms import Noise, Transform
 from unwarp.transforms._base import Kind
 
 __all__ = ["Estimate", "estimate"]
@@ -34,9 +34,10 @@ class Estimate:
 def estimate(flow: Distribution, x: Tensor, context: Tensor | None = None, *, draws: int = 16) -> Estimate:
     r"""The log density of x from several draws of the noise in `flow`, and its standard error.
 
-    An unbiased estimate is averaged. A lower bound becomes the tighter importance-weighted one,
-    $\log \frac1K \sum_k e^{b_k}$. An exact density needs no draws. Use it wherever a figure is quoted; `log_prob` alone
-    is one draw. The flow is left as it was; no gradient is kept.
+    An unbiased estimate is averaged, and so is a bound that holds one, such as that of `residual_image`: the mean of
+    exponentials would count the estimate's scatter as density. Any other lower bound becomes the tighter
+    importance-weighted one, $\log \frac1K \sum_k e^{b_k}$. An exact density needs no draws. Use it wherever a figure is
+    quoted; `log_prob` alone is one draw. The flow is left as it was; no gradient is kept.
 
     Args:
         flow: any distribution.
@@ -72,7 +73,7 @@ def estimate(flow: Distribution, x: Tensor, context: Tensor | None = None, *, dr
         for noise in sources:
             noise.passes.sub_(draws)
     values = torch.stack(draw)
-    if kind == "estimate":
+    if kind == "estimate" or any(isinstance(part, Transform) and part.kind == "estimate" for part in flow.modules()):
         return Estimate(values.mean(0), values.std(0) / math.sqrt(draws), kind)
     weights = values.softmax(0)
     error = (weights - 1 / draws).square().sum(0).mul(draws / (draws - 1)).sqrt()

@@ -3,7 +3,7 @@
 from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config, save, to_bytes
 from unwarp.flows._citation import citation
 from unwarp.flows._continuous import cnf, ffjord, otflow
-from unwarp.flows._image import flowpp, glow, nsf_image, realnvp_image
+from unwarp.flows._image import flowpp, glow, nsf_image, realnvp_image, residual_image
 from unwarp.flows._manifold import circular, sphere
 from unwarp.flows._mixture import copula, copula_parts, gmm
 from unwarp.flows._monotone import bpf, gf, naf, sospf, unaf
@@ -50,6 +50,7 @@ __all__ = [
     "realnvp",
     "realnvp_image",
     "resflow",
+    "residual_image",
     "save",
     "sospf",
     "sphere",

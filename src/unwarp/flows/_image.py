@@ -14,8 +14,8 @@ from pydantic import Field
 
 from unwarp.distributions import Flow, Normal
 from unwarp.errors import ConfigError
-from unwarp.flows._recipe import Bins, Bound, Components, Context, Floor, Hidden, Image, Layers, recipe
-from unwarp.networks import ConvNet
+from unwarp.flows._recipe import Bins, Bound, Components, Context, Floor, Hidden, Image, Layers, Lipschitz, recipe
+from unwarp.networks import ConvNet, LipschitzConvNet
 from unwarp.transforms import (
     LU,
     ActNorm,
@@ -31,17 +31,19 @@ from unwarp.transforms import (
     PeriodicConvolution,
     Permute,
     Pixelwise,
+    Residual,
     Squeeze,
     Standardize,
     Transform,
 )
 from unwarp.univariates import Affine, MixtureQuantile, RationalQuadratic, Sigmoid, Univariate
 
-__all__ = ["flowpp", "glow", "nsf_image", "realnvp_image"]
+__all__ = ["flowpp", "glow", "nsf_image", "realnvp_image", "residual_image"]
 
 Dequantization = Literal["uniform", "variational", "none"]
 Levels = Annotated[int, Field(strict=True, ge=1, le=16)]
 Convolution = Literal["pixel", "emerging", "periodic", "exponential"]
+Within = Callable[[Image, "Pixels"], list[Transform]]
 Values = Annotated[int, Field(strict=True, ge=2, le=65536)]
 
 
@@ -51,8 +53,8 @@ class Pixels(TypedDict, total=False):
     Attributes:
         context: length of the context, such as a class in one-hot form; 0 for none.
         levels: how often 2 x 2 pixels become one and, but for the last time, half of the channels are done.
-        layers: couplings of a kind in each level.
-        hidden: channels of the conditioners' hidden layers.
+        layers: couplings of a kind in each level, or residual maps.
+        hidden: channels of the networks' hidden layers.
         values: pixels are the whole numbers from 0 to values - 1.
         dequantization: how they are spread to reals: "uniform", or "variational" by a small flow of its own; `log_prob`
             is then a lower bound of a log probability. "none" for pixels that are real numbers: their density is exact.
@@ -79,7 +81,8 @@ def realnvp_image(features: Image, **pixels: Unpack[Pixels]) -> Flow:
     Source: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, section 4.1. Differs: `ActNorm` takes the place of
     batch normalisation, and what is done early is modelled given the rest.
     """
-    return _images("realnvp_image", features, Affine(), pixels, before=_checkered, after=_by_channels)
+    late, early = partial(_by_channels, univariate=Affine()), partial(_checkered, univariate=Affine())
+    return _images("realnvp_image", features, pixels, late, before=early)
 
 
 @recipe
@@ -96,7 +99,7 @@ def glow(features: Image, *, convolution: Convolution = "pixel", **pixels: Unpac
     Source: Kingma and Dhariwal, 2018, arXiv:1807.03039. Differs: channels are reversed before each 1x1 convolution,
     which starts as the identity.
     """
-    return _images("glow", features, Affine(), pixels, after=partial(_convolved, convolution=convolution))
+    return _images("glow", features, pixels, partial(_convolved, univariate=Affine(), convolution=convolution))
 
 
 @recipe
@@ -116,9 +119,8 @@ def nsf_image(
 
     Source: Durkan, Bekasov, Murray and Papamakarios, 2019, arXiv:1906.04032, section 5.3.
     """
-    return _images(
-        "nsf_image", features, RationalQuadratic(bins, bound, min(floor, 0.5 / bins), floor), pixels, after=_convolved
-    )
+    spline = RationalQuadratic(bins, bound, min(floor, 0.5 / bins), floor)
+    return _images("nsf_image", features, pixels, partial(_convolved, univariate=spline))
 
 
 @recipe
@@ -135,18 +137,36 @@ def flowpp(features: Image, *, components: Components = 4, **pixels: Unpack[Pixe
     Source: Ho, Chen, Srinivas, Duan and Abbeel, 2019, arXiv:1902.00275. Differs: the networks have no attention.
     """
     mixture = MixtureQuantile(components, "logistic")
-    return _images("flowpp", features, mixture, pixels, before=_checkered, after=_by_channels)
+    late, early = partial(_by_channels, univariate=mixture), partial(_checkered, univariate=mixture)
+    return _images("flowpp", features, pixels, late, before=early)
 
 
-def _images(
-    name: str,
-    shape: Image,
-    univariate: Univariate,
-    pixels: Pixels,
+@recipe
+def residual_image(
+    features: Image,
     *,
-    before: Callable[[Image, Univariate, Pixels], list[Transform]] | None = None,
-    after: Callable[[Image, Univariate, Pixels], list[Transform]],
+    lipschitz: Lipschitz = 0.9,
+    ladj: Literal["exact", "roulette"] = "roulette",
+    **pixels: Unpack[Pixels],
 ) -> Flow:
+    """Residual flow for images: in each level maps that add to an image a contraction of it, made of convolutions.
+
+    Use it where no channel or pixel should be special. A step costs some ten passes of its networks, a draw many more.
+
+    Args:
+        features: (channels, height, width).
+        lipschitz: bound of the networks' Lipschitz constants, below 1; small ones make a step and a draw cheaper.
+        ladj: "roulette", an unbiased estimate, or "exact", for images of a few pixels.
+        pixels: as for `realnvp_image`.
+
+    Source: Chen, Behrmann, Duvenaud and Jacobsen, 2019, arXiv:1906.02735, appendix E; Behrmann, Grathwohl, Chen,
+    Duvenaud and Jacobsen, 2019, arXiv:1811.00995. Differs: bounds of norms take the place of power iterations, and half
+    of the channels are done after each level.
+    """
+    return _images("residual_image", features, pixels, partial(_residual, lipschitz=lipschitz, ladj=ladj))
+
+
+def _images(name: str, shape: Image, pixels: Pixels, after: Within, *, before: Within | None = None) -> Flow:
     """Reals, then levels of layers before and after a squeeze, then a normal base: the flow of a recipe for images."""
     channels, height, width = shape
     most = min((size & -size).bit_length() - 1 for size in (height, width))
@@ -157,10 +177,10 @@ def _images(
         )
     levels: list[Transform] = []
     for level in range(pixels["levels"]):
-        early = [] if before is None else before((channels, height, width), univariate, pixels)
+        early = [] if before is None else before((channels, height, width), pixels)
         squeeze = Squeeze(channels, height, width)
         channels, height, width = squeeze.codomain.shape
-        late = after((channels, height, width), univariate, pixels)
+        late = after((channels, height, width), pixels)
         if level < pixels["levels"] - 1:
             late.append(_coupling((channels, height, width), Affine(), pixels))
         levels.append(Compose([*early, squeeze, *late]))
@@ -204,14 +224,14 @@ def _coupling(shape: Image, univariate: Univariate, pixels: Pixels, *, second: b
     return Coupling(shape, univariate, net, mask=keep, context=context)
 
 
-def _checkered(shape: Image, univariate: Univariate, pixels: Pixels) -> list[Transform]:
+def _checkered(shape: Image, pixels: Pixels, *, univariate: Univariate) -> list[Transform]:
     """Couplings that keep the white squares, then the black ones, and so on."""
     board = Checkerboard(*shape)
     halves: Image = (2 * shape[0], shape[1], shape[2] // 2)
-    return [board, *_by_channels(halves, univariate, pixels), Inverse(Checkerboard(*shape))]
+    return [board, *_by_channels(halves, pixels, univariate=univariate), Inverse(Checkerboard(*shape))]
 
 
-def _by_channels(shape: Image, univariate: Univariate, pixels: Pixels) -> list[Transform]:
+def _by_channels(shape: Image, pixels: Pixels, *, univariate: Univariate) -> list[Transform]:
     """Couplings that keep one half of the channels, then the other."""
     parts: list[Transform] = []
     for layer in range(pixels["layers"]):
@@ -221,7 +241,7 @@ def _by_channels(shape: Image, univariate: Univariate, pixels: Pixels) -> list[T
 
 
 def _convolved(
-    shape: Image, univariate: Univariate, pixels: Pixels, *, convolution: Convolution = "pixel"
+    shape: Image, pixels: Pixels, *, univariate: Univariate, convolution: Convolution = "pixel"
 ) -> list[Transform]:
     """Glow's steps: scale and shift, 1x1 convolution and perhaps a larger one, coupling."""
     channels, height, width = shape
@@ -236,4 +256,13 @@ def _convolved(
         parts += [Pixelwise(mix, height, width) for mix in (Permute(range(channels)[::-1]), LU(channels))]
         parts += [] if convolution == "pixel" else [larger[convolution](channels, height, width)]
         parts.append(_coupling(shape, univariate, pixels))
+    return parts
+
+
+def _residual(shape: Image, pixels: Pixels, *, lipschitz: float, ladj: Literal["exact", "roulette"]) -> list[Transform]:
+    """Residual maps, each followed by a scale and shift of each channel."""
+    parts: list[Transform] = []
+    for _ in range(pixels["layers"]):
+        net = LipschitzConvNet(*shape, hidden=pixels["hidden"], lipschitz=lipschitz, context=pixels["context"])
+        parts += [Residual(shape, net, ladj=ladj), Pixelwise(ActNorm(shape[0]), *shape[1:])]
     return parts

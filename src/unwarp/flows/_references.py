@@ -85,6 +85,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "realnvp": ("dinh2017realnvp",),
     "realnvp_image": ("dinh2017realnvp",),
     "resflow": ("behrmann2019invertible", "chen2019residual"),
+    "residual_image": ("behrmann2019invertible", "chen2019residual"),
     "sospf": ("jaini2019sos",),
     "sphere": ("rezende2020tori",),
     "sylvester": ("berg2018sylvester",),

@@ -4,7 +4,7 @@ from unwarp.networks._centered import Centered
 from unwarp.networks._conv import ConvNet
 from unwarp.networks._convex import ConvexNet
 from unwarp.networks._field import VectorField
-from unwarp.networks._lipschitz import LipschitzNet
+from unwarp.networks._lipschitz import LipschitzConvNet, LipschitzNet
 from unwarp.networks._masked import MaskedMLP
 from unwarp.networks._mlp import MLP
 from unwarp.networks._potential import PotentialField
@@ -16,6 +16,7 @@ __all__ = [
     "Centered",
     "ConvNet",
     "ConvexNet",
+    "LipschitzConvNet",
     "LipschitzNet",
     "MaskedMLP",
     "PotentialField",

@@ -13,7 +13,7 @@ from unwarp import _check
 from unwarp.errors import ConfigError
 from unwarp.networks._layers import squash
 
-__all__ = ["ConvNet"]
+__all__ = ["ConvNet", "Convolution"]
 
 
 class ConvNet(nn.Module):
@@ -64,8 +64,8 @@ class ConvNet(nn.Module):
         if self._context:
             seen = self._context[0] * (self._block[0] * self._block[1] if len(self._context) == 3 else 1)
         widths = (channels + seen, *_check.sizes("ConvNet", "hidden", hidden))
-        self.hidden = nn.ModuleList(_Convolution(a, b, kernel) for a, b in pairwise(widths))
-        self.out = _Convolution(widths[-1], out, kernel, zero=True)
+        self.hidden = nn.ModuleList(Convolution(a, b, kernel) for a, b in pairwise(widths))
+        self.out = Convolution(widths[-1], out, kernel, zero=True)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = squash(x)
@@ -103,7 +103,7 @@ def _check_context(context: int | Sequence[int]) -> tuple[int, ...]:
     return shape
 
 
-class _Convolution(nn.Module):
+class Convolution(nn.Module):
     """A convolution whose weights are of order 1, measured in units of their fan-in, as those of `Dense`."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, zero: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import torch
@@ -29,7 +29,7 @@ class Contraction(Protocol):
     context: int
 
     def prepared(self, context: Tensor | None = None) -> Linearized:
-        """From x to g(x) and to the function that multiplies directions `(*batch, K, D)` by the Jacobian at x."""
+        """From x to g(x) and to the function that multiplies directions `(*batch, K, *event)` by the Jacobian at x."""
         ...
 
 
@@ -44,12 +44,12 @@ class Residual(Transform):
     pass in memory whatever the length; it can be differentiated once.
 
     Args:
-        features: number of features D.
-        net: g, such as `LipschitzNet`; its context is the map's.
+        features: number of features D, or the event's shape with D entries, such as an image's.
+        net: g, such as `LipschitzNet`, or `LipschitzConvNet` for images; its context is the map's.
         ladj: "exact" or "roulette".
         terms: of the series that are always computed, for "roulette"; each later one follows with probability c.
 
-    Shapes: x, z `(*batch, D)`; context `(*batch, context)`; ladj `(*batch)`, nats.
+    Shapes: x, z `(*batch, D)` or `(*batch, *features)`; context `(*batch, context)`; ladj `(*batch)`, nats.
 
     Raises:
         ConfigError: if `features < 1` or `terms < 1`, `ladj` is another word, or the network's Lipschitz constant is
@@ -67,9 +67,14 @@ class Residual(Transform):
     """
 
     def __init__(
-        self, features: int, net: Contraction, *, ladj: Literal["exact", "roulette"] = "exact", terms: int = 4
+        self,
+        features: int | Sequence[int],
+        net: Contraction,
+        *,
+        ladj: Literal["exact", "roulette"] = "exact",
+        terms: int = 4,
     ) -> None:
-        shape = (_check.at_least("Residual", "features", features, 1),)
+        shape = _check.event("Residual", features)
         if ladj not in ("exact", "roulette"):
             raise ConfigError(f'Residual: expected ladj "exact" or "roulette"; got {ladj!r}. Change it.')
         if not 0 < net.lipschitz < 1:
@@ -83,19 +88,36 @@ class Residual(Transform):
         self.noise = Noise() if ladj == "roulette" else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        g, push = self.net.prepared(context)(x)
-        return x + g, self._ladj(x, push)
+        x = self._flat(x)
+        g, push = self._prepared(context)(x)
+        return self._event(x + g), self._ladj(x, push)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        net = self.net.prepared(context)
-        x = self._solved(net, z)
-        return x, -self._ladj(x, net(x)[1])
+        net = self._prepared(context)
+        x = self._solved(net, self._flat(z))
+        return self._event(x), -self._ladj(x, net(x)[1])
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return x + self.net.prepared(context)(x)[0]
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return self._solved(self.net.prepared(context), z)
+        return self._event(self._solved(self._prepared(context), self._flat(z)))
+
+    def _flat(self, x: Tensor) -> Tensor:
+        return x.flatten(-len(self.domain.shape))
+
+    def _event(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, self.domain.shape)
+
+    def _prepared(self, context: Tensor | None) -> Linearized:
+        """The network on flat events."""
+        net = self.net.prepared(context)
+
+        def linearized(x: Tensor) -> tuple[Tensor, Push]:
+            g, push = net(self._event(x))
+            return self._flat(g), lambda v: self._flat(push(self._event(v)))
+
+        return linearized
 
     def _solved(self, net: Linearized, z: Tensor) -> Tensor:
         if self.noise is None:
@@ -134,7 +156,8 @@ class Residual(Transform):
         return weights, longest if unknown else self.terms + int(more)
 
     def extra_repr(self) -> str:
-        return f"{self.domain.shape[0]}, {self.kind}"
+        shape = self.domain.shape
+        return f"{shape[0] if len(shape) == 1 else shape}, {self.kind}"
 
 
 def _linearized(net: Linearized, x: Tensor) -> tuple[Tensor, Tensor]:
