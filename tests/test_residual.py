@@ -162,6 +162,12 @@ def test_bound_of_a_convolution_is_above_and_near(kernel: int, size: int) -> Non
         assert least < float(torch.linalg.matrix_norm(whole, 2)) <= 1 + 1e-12
 
 
+def test_bound_by_frequencies_has_the_gradient_of_its_value() -> None:
+    net = LipschitzConvNet(1, 12, 11).double()
+    kernel = torch.randn(2, 1, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.autograd.gradcheck(net._norm, kernel.requires_grad_())
+
+
 def test_image_is_a_vector_of_its_entries() -> None:
     """A residual map of images is that of vectors, whose network sees them as images."""
     net = LipschitzConvNet(1, 2, 3, hidden=(4,))
