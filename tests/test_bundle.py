@@ -62,7 +62,6 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(
     ("name", "shape"),
     [(name, shape) for name in flows.names("tables") for shape in SHAPES]
@@ -70,8 +69,9 @@ def names(folder):
     + [(name, {"features": (1, 4, 4)}) for name in flows.names("images")],
     ids=lambda value: value if isinstance(value, str) else f"{value['features']}",
 )
-def test_a_loaded_flow_is_the_saved_one(tmp_path, name, shape, dtype):
-    saved = trained(name, **shape).to(dtype).eval()
+def test_a_loaded_flow_is_the_saved_one(tmp_path, name, shape):
+    """In float32; the laws save and load every recipe in float64."""
+    saved = trained(name, **shape).eval()
     path = tmp_path / "model.safetensors"
     flows.save(saved, path)
     loaded = flows.load(path)

@@ -34,10 +34,10 @@ def test_law(row: str, law: laws.Law) -> None:
     assert figure.verdict != "fail", f"{law.__doc__} {figure}"
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_gradcheck(row: str) -> None:
+def hold_derivatives(row: str, *, fast_mode: bool) -> None:
     """Torch's own check of first and second derivatives, for the inputs; the parameters have theirs in the laws."""
-    for call in laws.subject(row).calls(held(laws.subject(row).module)):
+    subject = laws.subject(row)
+    for call in subject.calls(held(subject.module)):
         inputs = [t[:2].clone().requires_grad_() for t in (call.x, call.context) if t is not None]
         inputs[0].requires_grad_(bool(call.space.contains(call.x + 1e-6).all()))  # whole numbers can't be nudged
         if not any(t.requires_grad for t in inputs):
@@ -46,8 +46,20 @@ def test_gradcheck(row: str) -> None:
         def run(*inputs: torch.Tensor, call: Any = call) -> Any:
             return call.run(inputs[0], inputs[1] if len(inputs) > 1 else None)
 
-        assert gradcheck(run, inputs)
-        assert gradgradcheck(run, inputs, atol=1e-4)
+        assert gradcheck(run, inputs, fast_mode=fast_mode)
+        assert gradgradcheck(run, inputs, atol=1e-4, fast_mode=fast_mode)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_gradcheck(row: str) -> None:
+    """Derivatives along a random direction."""
+    hold_derivatives(row, fast_mode=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", zoo.ZOO)
+def test_gradcheck_of_every_entry(row: str) -> None:
+    hold_derivatives(row, fast_mode=False)
 
 
 @pytest.mark.slow

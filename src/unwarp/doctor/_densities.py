@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -28,13 +29,14 @@ def mass_is_one(subject: Subject) -> Figure:
     with torch.no_grad():
         if subject.dimension > 2:
             return _mass_by_importance(subject)
-        warp = Warp.around(subject.density.space, _draws(subject, 2000, 10))
-        mass = float(_grid_mass(subject, warp).sum())
+        mass = float(_grid_mass(subject)[1].sum())
     return Figure(abs(mass - 1), tol.MASS[subject.dimension], "by quadrature")
 
 
-def _grid_mass(subject: Subject, warp: Warp) -> Tensor:
-    """Probability at each node of the grid, `(nodes,) * D`."""
+@lru_cache(maxsize=1)  # two laws ask for the same grid, one after the other
+def _grid_mass(subject: Subject) -> tuple[Warp, Tensor]:
+    """A warp around the density, and the probability at each node of its grid, `(nodes,) * D`."""
+    warp = Warp.around(subject.density.space, _draws(subject, 2000, 10))
     nodes = _NODES[subject.dimension]
     u = (torch.arange(nodes, dtype=torch.float64) + 0.5) / nodes
     grid = torch.cartesian_prod(*[u] * subject.dimension).reshape(-1, subject.dimension)
@@ -43,7 +45,7 @@ def _grid_mass(subject: Subject, warp: Warp) -> Tensor:
     x = torch.where(reached.reshape(-1, *[1] * (x.dim() - 1)), x, warp.point(torch.full_like(grid[:1], 0.5))[0])
     log_prob = torch.cat([_log_prob(subject, rows) for rows in x.split(50_000)])
     mass = torch.where(reached, (log_prob + ladj).exp(), 0.0) / len(grid)
-    return mass.reshape([nodes] * subject.dimension)
+    return warp, mass.reshape([nodes] * subject.dimension)
 
 
 def _mass_by_importance(subject: Subject, draws: int = 20_000) -> Figure:
@@ -84,8 +86,7 @@ def samples_follow_density(subject: Subject, draws: int = 20_000) -> Figure:
         return Figure.skip("only in one or two dimensions")
     d = subject.dimension
     with torch.no_grad():
-        warp = Warp.around(subject.density.space, _draws(subject, 2000, 10))
-        mass = _grid_mass(subject, warp)
+        warp, mass = _grid_mass(subject)
         u = warp.place(_draws(subject, draws, 14))
     cells, side = _CELLS[d], _NODES[d] // _CELLS[d]
     blocks = mass.unfold(0, side, side)
