@@ -43,6 +43,7 @@ FLOWS = {
     "bpf": {"features": 2, "layers": 2, "degree": 5, "hidden": (4,), "context": 1},
     "gf": {"features": 3, "layers": 2, "units": 3},
     "cpflow": {"features": 2, "layers": 2, "hidden": (4, 3)},
+    "freeform": {"features": 3, "layers": 2, "hidden": (4, 3), "context": 1},
     "planar": {"features": 2, "layers": 2, "hidden": (4,), "context": 1},
     "radial": {"features": 3, "layers": 2, "explicit": "sampling"},
     "resflow": {"features": 3, "layers": 2, "hidden": (4, 4), "context": 1},

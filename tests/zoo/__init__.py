@@ -52,6 +52,8 @@ SLOW: set[str] = {  # rows whose laws take more than some five seconds together;
     "bpf(1 feature, context)",
     "circular(mixed, context)",
     "flowpp",
+    "freeform",
+    "freeform(1 feature, context)",
     "gf",
     "gf(context)",
     "glow(emerging)",

@@ -77,6 +77,8 @@ ROWS: dict[str, Callable[[], Flow]] = {
     ),
     "cpflow": lambda: flows.cpflow(2, layers=1, hidden=(8,)),
     "cpflow(1 feature, context)": lambda: flows.cpflow(1, layers=1, hidden=(4,), context=2),
+    "freeform": lambda: flows.freeform(2, layers=1, hidden=(8,)),
+    "freeform(1 feature, context)": lambda: flows.freeform(1, layers=1, hidden=(4,), context=1),
     "planar": lambda: flows.planar(2, layers=1),
     "planar(1 feature, context, sampling)": lambda: flows.planar(
         1, layers=1, hidden=(8,), context=2, explicit="sampling"

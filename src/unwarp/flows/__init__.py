@@ -8,7 +8,7 @@ from unwarp.flows._manifold import circular, sphere
 from unwarp.flows._mixture import copula, copula_parts, gmm
 from unwarp.flows._monotone import bpf, gf, naf, sospf, unaf
 from unwarp.flows._recipe import build, flow, names
-from unwarp.flows._residual import cpflow, planar, radial, resflow, sylvester
+from unwarp.flows._residual import cpflow, freeform, planar, radial, resflow, sylvester
 from unwarp.flows._structured import bnaf, triangular
 from unwarp.flows._suited import Candidate, suited
 from unwarp.flows._tabular import gin, iaf, maf, nice, nsf, realnvp
@@ -28,6 +28,7 @@ __all__ = [
     "ffjord",
     "flow",
     "flowpp",
+    "freeform",
     "from_bytes",
     "gf",
     "gin",

@@ -94,6 +94,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         2021,
         "arXiv:2010.11929",
     ),
+    "draxler2024freeform": (
+        "Draxler, Felix and Sorrenson, Peter and Zimmermann, Lea and Rousselot, Armand and Köthe, Ullrich",
+        "Free-form Flows: Make Any Architecture a Normalizing Flow",
+        2024,
+        "arXiv:2310.16624",
+    ),
     "durkan2019cubic": (
         "Durkan, Conor and Bekasov, Artur and Murray, Iain and Papamakarios, George",
         "Cubic-Spline Flows",
@@ -258,6 +264,12 @@ PAPERS: dict[str, tuple[str, str, int, str]] = {
         "Disentanglement by Nonlinear ICA with General Incompressible-flow Networks (GIN)",
         2020,
         "arXiv:2001.04872",
+    ),
+    "sorrenson2024lifting": (
+        "Sorrenson, Peter and Draxler, Felix and Rousselot, Armand and others",
+        "Lifting Architectural Constraints of Injective Flows",
+        2024,
+        "arXiv:2306.01843",
     ),
     "stimper2022resampling": (
         "Stimper, Vincent and Schölkopf, Bernhard and Hernández-Lobato, José Miguel",

@@ -68,6 +68,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "denoise": ("zhai2024tarflow",),
     "ffjord": ("grathwohl2019ffjord",),
     "flowpp": ("ho2019flow",),
+    "freeform": ("draxler2024freeform", "sorrenson2024lifting"),
     "gf": ("meng2020gaussianization",),
     "gin": ("sorrenson2020gin",),
     "glow": ("kingma2018glow",),

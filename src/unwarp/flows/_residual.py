@@ -11,9 +11,20 @@ from unwarp.distributions import Flow
 from unwarp.flows._ends import Ends, vectors
 from unwarp.flows._recipe import Context, Features, Hidden, Layers, Lipschitz, Rank, recipe
 from unwarp.networks import MLP, ConvexNet, LipschitzNet
-from unwarp.transforms import ActNorm, ConvexPotential, Inverse, Permute, Planar, Radial, Residual, Sylvester, Transform
+from unwarp.transforms import (
+    LU,
+    ActNorm,
+    ConvexPotential,
+    Inverse,
+    Permute,
+    Planar,
+    Radial,
+    Residual,
+    Sylvester,
+    Transform,
+)
 
-__all__ = ["cpflow", "planar", "radial", "resflow", "sylvester"]
+__all__ = ["cpflow", "freeform", "planar", "radial", "resflow", "sylvester"]
 
 Explicit = Literal["density", "sampling"]
 
@@ -43,6 +54,38 @@ def cpflow(
     parts: list[Transform] = []
     for _ in range(layers):
         parts += [ConvexPotential(features, ConvexNet(features, hidden=hidden, context=context)), ActNorm(features)]
+    return vectors(features, parts, ends)
+
+
+@recipe
+def freeform(
+    features: Features,
+    *,
+    context: Context = 0,
+    layers: Layers = 8,
+    hidden: Hidden = (64, 64),
+    lipschitz: Lipschitz = 0.9,
+    **ends: Unpack[Ends],
+) -> Flow:
+    """Free-form flow: plain networks with skip connections and any linear map between them, trained without Jacobians.
+
+    Use it with `training.FreeForm` where features are many; `likelihood`, which `fit` takes unless told otherwise, is
+    for few. Skipping networks that bring points closer, and linear maps, have inverses; so the density is exact.
+
+    Args:
+        features: number of features.
+        context: length of the context; 0 for none.
+        layers: number of networks, each followed by a learned linear map.
+        hidden: sizes of the networks' hidden layers.
+        lipschitz: bound of the networks' Lipschitz constants, below 1.
+        ends: as for `planar`.
+
+    Source: Draxler, Sorrenson, Zimmermann, Rousselot and Köthe, 2024, arXiv:2310.16624.
+    """
+    parts: list[Transform] = []
+    for _ in range(layers):
+        net = LipschitzNet(features, hidden=hidden, lipschitz=lipschitz, context=context)
+        parts += [Residual(features, net), LU(features)]
     return vectors(features, parts, ends)
 
 

@@ -1,5 +1,6 @@
 """Training: `fit` a distribution to data, or watch it being fitted with `steps`."""
 
+from unwarp.training._free_form import FreeForm
 from unwarp.training._history import History, Step
 from unwarp.training._loop import fit, steps
 from unwarp.training._matching import matching, regularised_likelihood
@@ -8,6 +9,7 @@ from unwarp.training._objectives import Objective, likelihood, noisy_likelihood
 from unwarp.training._progress import json_lines, progress_bar
 
 __all__ = [
+    "FreeForm",
     "History",
     "Objective",
     "Step",

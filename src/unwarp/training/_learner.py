@@ -15,6 +15,7 @@ from unwarp.training._guard import Guard
 __all__ = ["Learner", "averaged_weights"]
 
 _EVERY = 4  # steps between two updates of the averaged weights
+_BESIDE = "beside:"  # before the names of what is no part of the module
 _FUSED = ("cpu", "cuda")  # devices whose fused AdamW takes a gradient's divisor and a word to skip
 
 
@@ -26,13 +27,17 @@ class Learner:
 
     Args:
         module: whose parameters that require a gradient are trained.
+        beside: an objective whose own parameters are trained with them, and kept apart from the module's.
         weight_decay: decoupled decay, as in `torch.optim.AdamW`.
         average: decay of the moving average a step.
     """
 
-    def __init__(self, module: nn.Module, *, weight_decay: float = 0.0, average: float = 0.999) -> None:
-        self.module = module
-        self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    def __init__(
+        self, module: nn.Module, *, beside: nn.Module | None = None, weight_decay: float = 0.0, average: float = 0.999
+    ) -> None:
+        self.module, self.beside = module, nn.Module() if beside is None else beside
+        named = [*module.named_parameters(), *self.beside.named_parameters(prefix=_BESIDE)]
+        self.named = {name: p for name, p in named if p.requires_grad}
         self.params = list(self.named.values())
         device = self.params[0].device if self.params else torch.device("cpu")
         self.guard = Guard(device)
@@ -97,6 +102,7 @@ class Learner:
     def snapshot(self) -> dict[str, Tensor]:
         """Copies of all that a later step depends on."""
         tensors = {f"flow.{name}": t for name, t in self.module.state_dict().items()}
+        tensors |= self.beside.state_dict(prefix=f"{_BESIDE}.")
         tensors |= {f"mean.{name}": t for name, t in zip(self.named, self.means, strict=True)}
         if self.optimizer is not None:
             for name, p in self.named.items():
@@ -107,6 +113,9 @@ class Learner:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `snapshot` copied."""
         self.module.load_state_dict({n.removeprefix("flow."): t for n, t in tensors.items() if n.startswith("flow.")})
+        self.beside.load_state_dict(
+            {n.removeprefix(f"{_BESIDE}."): t for n, t in tensors.items() if n.startswith(f"{_BESIDE}.")}
+        )
         for mean, name in zip(self.means, self.named, strict=True):
             mean.copy_(tensors[f"mean.{name}"])
         if self.optimizer is not None:
@@ -122,4 +131,5 @@ class Learner:
 def averaged_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The module's state in a snapshot, with the averaged weights in place of the live ones."""
     state = {name.removeprefix("flow."): t for name, t in tensors.items() if name.startswith("flow.")}
-    return state | {name.removeprefix("mean."): t for name, t in tensors.items() if name.startswith("mean.")}
+    means = {name.removeprefix("mean."): t for name, t in tensors.items() if name.startswith("mean.")}
+    return state | {name: t for name, t in means.items() if name in state}

@@ -16,6 +16,8 @@ __all__ = ["Objective", "likelihood", "noisy_likelihood"]
 class Objective(Protocol):
     """A scalar to minimise over batches: the mean over rows of something differentiable in the flow's parameters.
 
+    One that is an `nn.Module` has its own parameters trained beside the flow's; they are no part of the model.
+
     Shapes: x `(n, *event)`, context `(n, *context_event)` or None, weight `(n,)` or None. Weights have mean one over
     all the data, so `(weight * value).mean()` is the weighted mean, and a batch gives an unbiased estimate of it.
     """

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unwarp.distributions import Distribution, Flow
 from unwarp.errors import BundleError, ConfigError
@@ -21,7 +21,7 @@ from unwarp.training._history import Event, History, Step
 from unwarp.training._interrupt import HeldBack
 from unwarp.training._learner import Learner, averaged_weights
 from unwarp.training._metrics import Baseline, compare
-from unwarp.training._objectives import likelihood
+from unwarp.training._objectives import Objective, likelihood
 from unwarp.training._random import Randomness, fresh_seed, mixed
 from unwarp.training._rows import Rows, Validation, batches, encoded, frozen_prefix, split
 from unwarp.training._schedule import Schedule, default_batch, default_steps
@@ -127,7 +127,11 @@ class Run:
             self._scored = encoded(self._scored, prefix, self._device, self._dtype, context=wants)
         self._steer = None if self._scored is None else self._scored.take(slice(_STEER)).balanced()
         self._flow.train()
-        self._learner = Learner(self._flow, weight_decay=self._settings.weight_decay, average=self._settings.average)
+        settings = self._settings
+        self._learner = Learner(
+            self._flow, beside=_module(settings.objective, self._device, self._dtype),
+            weight_decay=settings.weight_decay, average=settings.average,
+        )  # fmt: skip
         if self._saved is not None:
             self._take_up(self._saved)
             return []
@@ -269,6 +273,8 @@ class Run:
         state = [(name, str(t.dtype), list(t.shape)) for name, t in self._flow.state_dict().items()]
         spec = self._flow.spec if isinstance(self._flow, Flow) else None
         objective = getattr(settings.objective, "__qualname__", type(settings.objective).__qualname__)
+        if isinstance(settings.objective, nn.Module):
+            state += [(name, str(t.dtype), list(t.shape)) for name, t in settings.objective.state_dict().items()]
         return {
             "model": hashlib.blake2b(json.dumps([spec, state], sort_keys=True).encode(), digest_size=16).hexdigest(),
             "data": self._train.digest(),
@@ -318,6 +324,11 @@ def _adapt(flow: Distribution, rows: Rows, device: torch.device, dtype: torch.dt
     flow.adapt(rows.x.to(device, working), context, weight)
     for name, tensor in chain(flow.named_parameters(), flow.named_buffers()):
         tensor.data = tensor.data.to(before[name])
+
+
+def _module(objective: Objective, device: torch.device, dtype: torch.dtype) -> nn.Module | None:
+    """The objective, brought to where the flow is, when it has parameters of its own."""
+    return objective.to(device, dtype).train() if isinstance(objective, nn.Module) else None
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
