@@ -81,8 +81,8 @@ class FreeForm(nn.Module):
         with torch.no_grad():
             u = directional(lambda z: self.decode(z, context), z.detach(), v)[1]
         (pulled,) = torch.autograd.grad(z, x, v, create_graph=True)
-        slope = (pulled * u).sum(-1)
-        missed = (self.decode(z, context) - x.detach()).square().sum(-1)
+        slope = (pulled * u).flatten(1).sum(-1)
+        missed = (self.decode(z, context) - x.detach()).square().flatten(1).sum(-1)
         z, ladj = _through(after, z, context)
         value = value + ladj + flow.base.log_prob(z, None if flow.base.context_shape is None else context)
         loss = self.reconstruction * missed - value - (slope - slope.detach())
