@@ -120,14 +120,14 @@ def test_adjoint_gradients_are_the_direct_ones():
 
 
 def test_stuck_solver_says_so():
-    layer = Continuous(1, Given(lambda x, t: 50 * x**3), solver="dopri5", tolerance=1e-6)
+    layer = Continuous(1, Given(lambda x, t: 50 * x**3), solver="dopri5", tolerance=1e-2)
     with pytest.raises(NotConvergedError, match="dopri5: expected a solution"):
         layer(torch.ones(1, 1))
 
 
 def test_estimate_is_unbiased():
-    exact = Continuous(2, field(scale=0.4), steps=3)
-    guess = Continuous(2, exact.field, steps=3, trace="hutchinson").eval()
+    exact = Continuous(2, field(scale=0.4), steps=1)
+    guess = Continuous(2, exact.field, steps=1, trace="hutchinson").eval()
     x = points(20)
     found = estimate(Flow(guess, Normal(2).double()), x, draws=100)
     assert found.kind == "estimate"

@@ -277,7 +277,7 @@ def test_check_leaves_the_object_alone() -> None:
     assert all(torch.equal(value, before[name]) for name, value in flow.state_dict().items())
 
 
-@pytest.mark.parametrize("features", [5, 40])
+@pytest.mark.parametrize("features", [5, pytest.param(40, marks=pytest.mark.slow)])
 def test_check_of_a_larger_trained_flow(features: int) -> None:
     torch.manual_seed(0)
     flow = flows.nsf(features, layers=2, hidden=(32,), tails="heavy")
