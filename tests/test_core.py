@@ -72,6 +72,8 @@ def test_given_is_a_torch_distribution() -> None:
     assert draws.shape == (7, 3, 2) and draws.requires_grad
     assert bool(given.support.check(draws).all())
     assert given.log_prob(draws).shape == (7, 3)
+    draws, log_prob = given.rsample_and_log_prob((7,))
+    assert draws.shape == (7, 3, 2) and torch.allclose(log_prob, given.log_prob(draws), atol=1e-4)
     wide = given.expand((5, 3))
     assert wide.sample().shape == (5, 3, 2) and wide.log_prob(torch.ones(2)).shape == (5, 3)
     assert torch.distributions.kl_divergence  # registering is the user's; being one is ours

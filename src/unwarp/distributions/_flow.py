@@ -22,6 +22,8 @@ class Flow(Distribution):
     r"""The distribution of $x = f^{-1}(z)$, $z \sim$ base, by the change of variables
     $\log p(x) = \log p_z(f(x)) + \log|\det \partial f/\partial x|$.
 
+    Use it to put a flow together from layers of your own; the recipes of `unwarp.flows` return one.
+
     Args:
         transform: the map from data to latent.
         base: the latent's distribution; its space is the transform's codomain.
@@ -31,6 +33,8 @@ class Flow(Distribution):
         kind: what `log_prob` is: "exact", an "estimate" or a "bound", as transform and base say.
 
     The log density is minus infinity outside the support, its true value there; a NaN in x stays NaN.
+
+    Shapes: x `(*batch, *event)`, context `(*batch, *context_shape)` -> log density `(*batch)`, nats.
 
     Raises:
         SpaceError: when the transform does not end where the base lives.

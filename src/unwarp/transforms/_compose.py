@@ -25,6 +25,8 @@ class Compose(Transform):
     Args:
         parts: transforms, the one nearest to the data first.
 
+    Shapes: x as the first part's, z as the last part's, context `(*batch, *context_shape)`; ladj `(*batch)`, nats.
+
     Raises:
         ConfigError: when there is no part.
         SpaceError: when a part's codomain is not the next part's domain.
