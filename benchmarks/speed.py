@@ -1,234 +1,237 @@
-"""Seconds of a training step, log_prob and sample: unwarp against zuko and nflows at one size, interleaved in one run.
+"""Seconds of a training step, log_prob and samples: unwarp against its peers in PyTorch and JAX, by turns in one run.
 
-    python benchmarks/speed.py                 # 8 and 64 features
-    python benchmarks/speed.py --features 64 --rounds 9
+    python benchmarks/speed.py                                          # the rows that matter most, in 25 minutes
+    python benchmarks/speed.py --models naf bnaf cnf glow --batch 64    # others; --features 2 8 64 512, --threads 1 2
+    python benchmarks/speed.py --show                                   # the tables of what is stored, nothing measured
+    python benchmarks/speed.py --picture docs/images/speed.png
 
-Each round times every library once in turn (A B C A B C ...), so drifts of the machine meet all alike; the ratio to
-unwarp is taken inside a round, and its median and quartiles over the rounds are reported.
+Every round times every library once (A B C A B C ...), each in a process that sleeps meanwhile, so drifts of the machine
+meet all alike; ratios to unwarp are taken inside a round. Processor time and wall time are both kept, with quartiles
+over the rounds. The machine's own limits are measured beside every row. A row is one cell of the results: what is
+stored is skipped, so a run may be cut into rows and resumed.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import _record
+import _speed_page
 import numpy as np
-import torch
-from torch import Tensor, nn
+from _turns import SLOW, Worker
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-MODELS = ("nsf coupling", "nsf autoregressive", "maf")
-TASKS = ("train", "log_prob", "sample")
-LIBRARIES = ("unwarp", "zuko", "nflows")
-BAR = 6.0  # sample / log_prob of the autoregressive nsf at 64 features, batch 512, 5 layers of 128, 128
+MODELS = ("realnvp", "maf", "nsf coupling", "nsf autoregressive", "naf", "bnaf", "cnf", "glow")
+FIRST = ("realnvp", "maf", "nsf coupling", "nsf autoregressive")
+TASKS = ("train", "log_prob", "sample", "sample_and_log_prob")
+TORCH = ("unwarp", "unwarp fused", "zuko", "nflows", "normflows", "torchflows", "FrEIA")
+JAX = ("FlowJAX", "distrax")
+IMAGE = (3, 16, 16)
 
 
-class Timed:
-    """One library's flow with the three things that are timed."""
+class Bench:
+    """The workers of one number of threads.
 
-    def __init__(self, flow: nn.Module, log_prob: Callable[[Tensor], Tensor], sample: Callable[[int], Tensor]) -> None:
-        self.flow, self.log_prob, self.sample = flow, log_prob, sample
-        self.optimiser = torch.optim.Adam(flow.parameters(), lr=1e-4)
-        self.parameters = sum(p.numel() for p in flow.parameters())
+    Args:
+        threads: Of each worker.
+        libraries: Which take part.
+        jax: The interpreter with the peers in JAX.
+    """
 
-    def run(self, task: str, x: Tensor) -> None:
-        """One training step on the rows, their log-densities, or as many samples."""
-        if task == "train":
-            self.optimiser.zero_grad(set_to_none=True)
-            (-self.log_prob(x).mean()).backward()
-            self.optimiser.step()
-            return
-        with torch.no_grad():
-            self.log_prob(x) if task == "log_prob" else self.sample(len(x))
+    def __init__(self, threads: int, libraries: list[str], jax: Path) -> None:
+        self.libraries = libraries
+        torch_side = [name for name in libraries if name in TORCH]
+        jax_side = [name for name in libraries if name in JAX]
+        self.missing = {} if jax.exists() or not jax_side else dict.fromkeys(jax_side, f"no {jax}")
+        self.workers: dict[str, Worker] = {}
+        self.fresh: dict[str, Worker] = {}  # these never compute: memory is measured in their forks
+        for side, python, module in ((torch_side, sys.executable, "_peers_torch"), (jax_side, str(jax), "_peers_jax")):
+            if side and side[0] not in self.missing:
+                worker, fresh = (Worker(python, module, threads) for _ in range(2))
+                self.workers |= dict.fromkeys(side, worker)
+                self.fresh |= dict.fromkeys(side, fresh)
 
+    def close(self) -> None:
+        """Let the workers end."""
+        for worker in {id(w): w for w in [*self.workers.values(), *self.fresh.values()]}.values():
+            worker.close()
 
-def unwarp(model: str, features: int, layers: int, hidden: int) -> Timed:
-    """unwarp's recipe at the common size."""
-    from unwarp import flow
+    def row(self, model: str, size: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+        """All figures of one model at one size."""
+        cells: dict[str, dict[str, Any]] = {name: {"empty": why} for name, why in self.missing.items()}
+        for name, worker in self.workers.items():
+            answer = worker.ask("build", library=name, model=model, size=size)
+            cells[name] = {"empty": answer["error"]} if "error" in answer else answer
+        present = [name for name in self.libraries if "empty" not in cells[name]]
+        limits = [self._limits()]
+        for task in TASKS:
+            if task == "train" or "unwarp fused" not in present:
+                self._task(task, present, cells, args)
+            else:  # it differs in training alone
+                self._task(task, [name for name in present if name != "unwarp fused"], cells, args)
+        limits.append(self._limits())
+        for name in present if args.memory else ():
+            answer = self.fresh[name].ask("memory", library=name, model=model, size=size)
+            cells[name]["memory"] = answer.get("mib", answer.get("error"))
+        for worker in {id(w): w for w in self.workers.values()}.values():
+            worker.ask("clear")
+        return {"libraries": cells, "limits": _best(limits)}
 
-    recipe, _, structure = model.partition(" ")
-    options: dict[str, Any] = {"layers": layers, "hidden": (hidden, hidden)}
-    built = flow(recipe, features, **options, **({"structure": structure, "bins": 8} if structure else {}))
-    return Timed(built, built.log_prob, lambda n: built.sample((n,)))
+    def _limits(self) -> dict[str, float]:
+        worker = self.workers.get("unwarp")
+        return {} if worker is None else worker.ask("limits", seconds=0.1)
 
-
-def zuko(model: str, features: int, layers: int, hidden: int) -> Timed:
-    """zuko's NSF (2 passes make it a coupling) or MAF at the common size."""
-    from zuko.flows import MAF, NSF
-
-    options: dict[str, Any] = {"transforms": layers, "hidden_features": (hidden, hidden)}
-    if model == "maf":
-        built = MAF(features, **options)
-    else:
-        built = NSF(features, bins=8, passes=2 if model == "nsf coupling" else None, **options)
-    return Timed(built, lambda x: built().log_prob(x), lambda n: built().sample((n,)))
-
-
-def nflows(model: str, features: int, layers: int, hidden: int) -> Timed:
-    """nflows's coupling or masked transforms with a permutation between them, at the common size."""
-    from nflows.distributions.normal import StandardNormal
-    from nflows.flows.base import Flow
-    from nflows.nn.nets import MLP
-    from nflows.transforms import CompositeTransform, RandomPermutation
-    from nflows.transforms.autoregressive import (
-        MaskedAffineAutoregressiveTransform,
-        MaskedPiecewiseRationalQuadraticAutoregressiveTransform,
-    )
-    from nflows.transforms.coupling import PiecewiseRationalQuadraticCouplingTransform
-    from nflows.utils.torchutils import create_alternating_binary_mask
-
-    masked = {"features": features, "hidden_features": hidden, "num_blocks": 1, "use_residual_blocks": False}
-    spline = {"num_bins": 8, "tails": "linear", "tail_bound": 5.0}
-
-    def net(inputs: int, outputs: int) -> nn.Module:
-        return _WithContext(MLP((inputs,), (outputs,), [hidden, hidden]), hidden)
-
-    def layer(i: int) -> nn.Module:
-        if model == "maf":
-            return MaskedAffineAutoregressiveTransform(**masked)
-        if model == "nsf autoregressive":
-            return MaskedPiecewiseRationalQuadraticAutoregressiveTransform(**masked, **spline)
-        mask = create_alternating_binary_mask(features, even=i % 2 == 0)
-        return PiecewiseRationalQuadraticCouplingTransform(mask, net, **spline)
-
-    parts = [part for i in range(layers) for part in (layer(i), RandomPermutation(features))]
-    built = Flow(CompositeTransform(parts), StandardNormal([features]))
-    return Timed(built, built.log_prob, built.sample)
-
-
-class _WithContext(nn.Module):
-    """nflows hands its conditioner a context and reads its width; its plain MLP knows neither."""
-
-    def __init__(self, net: nn.Module, hidden: int) -> None:
-        super().__init__()
-        self.net, self.hidden_features = net, hidden
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.net(x)
-
-
-BUILDERS = {"unwarp": unwarp, "zuko": zuko, "nflows": nflows}
+    def _task(
+        self, task: str, present: list[str], cells: dict[str, dict[str, Any]], args: argparse.Namespace
+    ) -> None:
+        """Time one task of all libraries, round by round."""
+        repeats: dict[str, int] = {}
+        slow: set[str] = set()  # two rounds do for these
+        for name in present:
+            warm = self.workers[name].ask("warm", library=name, task=task)
+            if "error" in warm:
+                cells[name][task] = {"empty": warm["error"]}
+                continue
+            if warm["then"] > args.longest:
+                cells[name][task] = {"empty": f"a call takes {warm['then']:.0f} s"}
+                continue
+            repeats[name] = max(1, int(args.slice / warm["then"]))
+            cells[name][task] = {"first": warm["first"]}
+            slow |= {name} if warm["then"] > SLOW else set()
+        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in repeats}
+        for i in range(args.rounds):
+            for name in repeats:
+                if i < 2 or name not in slow:
+                    answer = self.workers[name].ask("run", library=name, task=task, times=repeats[name])
+                    seconds[name].append((answer["cpu"], answer["wall"]))
+        for name, pairs in seconds.items():
+            cells[name][task] |= {"cpu": spread([p[0] for p in pairs]), "wall": spread([p[1] for p in pairs])}
+            if name in TORCH and name not in slow:
+                cells[name][task] |= self.workers[name].ask("work", library=name, task=task)
+            if "unwarp" in seconds and name != "unwarp":
+                both = list(zip(pairs, seconds["unwarp"], strict=False))
+                for clock, k in (("cpu", 0), ("wall", 1)):
+                    cells[name][task][f"{clock}_ratio"] = spread([p[k] / ours[k] for p, ours in both])
 
 
-def measure(model: str, features: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of each library and task over the rounds, and the ratios to unwarp inside each round."""
-    torch.manual_seed(0)
-    x = torch.randn(args.batch, features)
-    timed = {name: BUILDERS[name](model, features, args.layers, args.hidden) for name in args.libraries}
-    figures: dict[str, Any] = {"parameters": {name: one.parameters for name, one in timed.items()}}
-    for task in TASKS:
-        repeats = {}
-        for name, one in timed.items():
-            one.run(task, x)
-            start = time.perf_counter()
-            one.run(task, x)
-            repeats[name] = max(1, int(args.slice / (time.perf_counter() - start)))
-        rounds: dict[str, list[float]] = {name: [] for name in timed}
-        for _ in range(args.rounds):
-            for name, one in timed.items():
-                start = time.perf_counter()
-                for _ in range(repeats[name]):
-                    one.run(task, x)
-                rounds[name].append((time.perf_counter() - start) / repeats[name])
-        figures[task] = {name: _spread(np.array(seconds)) for name, seconds in rounds.items()}
-        if "unwarp" in rounds:
-            ours = np.array(rounds["unwarp"])
-            figures[task]["ratio"] = {n: _spread(np.array(s) / ours) for n, s in rounds.items() if n != "unwarp"}
-    return figures
-
-
-def _spread(values: np.ndarray) -> dict[str, float]:
+def spread(values: list[float]) -> dict[str, float]:
+    """Median and quartiles."""
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
     return {"median": median, "low": low, "high": high}
 
 
-def one_pass(args: argparse.Namespace) -> dict[str, Any]:
-    """How many times the seconds of log_prob a sample of the autoregressive nsf takes, at the size of the bar."""
-    from unwarp import flow
+def _best(limits: list[dict[str, float]]) -> dict[str, float]:
+    """The better of two measurements: the machine can do that."""
+    better = {"dispatch": min}
+    found = [one for one in limits if "gemm" in one]
+    return {name: better.get(name, max)(one[name] for one in found) for name in (found[0] if found else ())}
 
-    torch.manual_seed(0)
-    built = flow("nsf", 64, structure="autoregressive", layers=5, hidden=(128, 128))
-    x = torch.randn(512, 64)
-    seconds: dict[str, list[float]] = {"log_prob": [], "sample": []}
-    with torch.no_grad():
-        for i in range(args.rounds + 1):
-            for task, call in (("log_prob", lambda: built.log_prob(x)), ("sample", lambda: built.sample((512,)))):
-                start = time.perf_counter()
-                call()
-                if i:
-                    seconds[task].append(time.perf_counter() - start)
-    ratio = _spread(np.array(seconds["sample"]) / np.array(seconds["log_prob"]))
-    return {
-        "log_prob": _spread(np.array(seconds["log_prob"])),
-        "sample": _spread(np.array(seconds["sample"])),
-        "ratio": ratio,
-        "bar": BAR,
-        "passed": ratio["median"] <= BAR,
+
+def starting(rounds: int) -> dict[str, Any]:
+    """Seconds of a fresh process that imports torch, or unwarp's main names too, or runs ``unwarp --help``."""
+    import os
+    import subprocess
+
+    programs = {
+        "torch": ["-c", "import torch"],
+        "unwarp": ["-c", "import torch, unwarp; unwarp.flow, unwarp.fit"],
+        "FlowDensity": ["-c", "import torch, unwarp; unwarp.FlowDensity"],
+        "help": ["-m", "unwarp", "--help"],
     }
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
+    for i in range(rounds + 1):
+        for name, words in programs.items():
+            before, start = os.times(), time.perf_counter()
+            subprocess.run([sys.executable, *words], check=True, capture_output=True)  # noqa: S603
+            wall, after = time.perf_counter() - start, os.times()
+            cpu = after.children_user + after.children_system - before.children_user - before.children_system
+            if i:
+                taken[name].append((cpu, wall))
+    cells: dict[str, Any] = {
+        name: {"cpu": spread([p[0] for p in pairs]), "wall": spread([p[1] for p in pairs])}
+        for name, pairs in taken.items()
+    }
+    for name in ("unwarp", "FlowDensity"):
+        beyond = [(p[0] - t[0], p[1] - t[1]) for p, t in zip(taken[name], taken["torch"], strict=True)]
+        cells[f"{name} beyond torch"] = {"cpu": spread([p[0] for p in beyond]), "wall": spread([p[1] for p in beyond])}
+    return {"starting": cells, "bars": {"unwarp beyond torch": 0.3, "help": 0.4}}
 
 
-def summary(cells: dict[str, dict[str, Any]]) -> str:
-    """Milliseconds of each library, and how many times unwarp's seconds its peers take."""
-    lines = []
-    for where, figures in cells.items():
-        for task in TASKS if "train" in figures else ():
-            times = figures[task]
-            line = [where, task]
-            for name in LIBRARIES:
-                ratio = times.get("ratio", {}).get(name)
-                extra = f" ({ratio['median']:.2f}x, {ratio['low']:.2f} to {ratio['high']:.2f})" if ratio else ""
-                line.append(f"{1e3 * times[name]['median']:.1f} ms{extra}" if name in times else "-")
-            lines.append([*line, " ".join(f"{n} {c:,}" for n, c in figures["parameters"].items())])
-    text = _record.table(lines, ["model, features", "task", *LIBRARIES, "parameters"])
-    single = cells.get("one pass")
-    if single:
-        ratio = single["ratio"]
-        text += (
-            f"\nautoregressive nsf, 64 features, batch 512: sample takes {ratio['median']:.2f} times log_prob"
-            f" ({ratio['low']:.2f} to {ratio['high']:.2f}; at most {single['bar']:g}): "
-            + ("passed" if single["passed"] else "MISSED")
-        )
-    return text
+def rows(args: argparse.Namespace) -> list[tuple[str, int, int, int]]:
+    """Model, features, batch and threads of every row that is asked for, the most telling first."""
+    found = []
+    for threads in args.threads:
+        for batch in args.batch:
+            for features in args.features:
+                models = [model for model in args.models if model != "glow" and (features < 512 or model == "maf")]
+                found += [(model, features, batch, threads) for model in models]
+            if "glow" in args.models:
+                found.append(("glow", int(np.prod(IMAGE)), batch, threads))
+    return found
 
 
-def main() -> None:
-    """Time every model and size, then print the table."""
+def parsed() -> argparse.Namespace:
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--features", nargs="+", type=int, default=[8, 64])
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=LIBRARIES)
-    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--models", nargs="+", default=list(FIRST), choices=MODELS)
+    parser.add_argument("--features", nargs="+", type=int, default=[8, 64], help="2, 8, 64, and 512 for maf alone")
+    parser.add_argument("--batch", nargs="+", type=int, default=[512, 64])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1])
+    parser.add_argument("--libraries", nargs="+", default=[*TORCH, *JAX], choices=[*TORCH, *JAX])
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--bins", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--slice", type=float, default=0.5, help="seconds of one library's turn in a round, about")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="what is counted")
-    parser.add_argument("--rerun", action="store_true", help="measure stored cells again")
+    parser.add_argument("--slice", type=float, default=0.15, help="seconds of one library's turn in a round, about")
+    parser.add_argument("--longest", type=float, default=20.0, help="seconds of a call, above which it is left out")
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="peak memory of training")
+    parser.add_argument("--jax", type=Path, default=_record.ROOT / ".venv-bench-jax" / "bin" / "python")
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="what the tables show")
+    parser.add_argument("--rerun", action="store_true", help="measure stored rows again")
+    parser.add_argument("--show", action="store_true", help="measure nothing")
+    parser.add_argument("--picture", type=Path, help="also draw what is stored")
     parser.add_argument("--quick", action="store_true", help="seconds on small flows; tests use it")
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     if args.quick:
-        args.features, args.batch, args.hidden, args.layers, args.rounds, args.slice = [4], 64, 16, 2, 2, 0.01
+        args.models, args.features, args.batch, args.hidden, args.layers = ["maf", "nsf coupling"], [4], [64], 16, 2
+        args.rounds, args.slice = 2, 0.01
         args.out = args.out or _record.SCRATCH / "speed-quick.json"
-    _record.use_clock(args.clock)
-    torch.set_num_threads(args.threads)
-    record = _record.Record("speed", threads=args.threads, path=args.out)
-    names = ("batch", "layers", "hidden", "rounds", "clock", "libraries")
-    settings = {name: getattr(args, name) for name in names}
-    for features in args.features:
-        for model in args.models:
-            where = f"{model}, {features}"
-            if args.rerun or not record.has(where, settings):
-                record.put(where, measure(model, features, args), settings=settings, started=_record.now())
-    if "unwarp" in args.libraries and not args.quick and (args.rerun or not record.has("one pass", settings)):
-        record.put("one pass", one_pass(args), settings=settings, started=_record.now())
-    print(summary(record.cells()))
+    return args
+
+
+def main() -> None:
+    """Time every row that is not stored, then print the tables."""
+    args = parsed()
+    stored = _record.Record("speed", threads=1, path=args.out)
+    settings = {name: getattr(args, name) for name in ("layers", "hidden", "bins", "rounds", "libraries")}
+    bench: tuple[int, Bench] | None = None
+    for model, features, batch, threads in () if args.show else rows(args):
+        record = _record.Record("speed", threads=threads, path=args.out)
+        where = f"{model}, {features} features, batch {batch}, {threads} thread{'s' * (threads > 1)}"
+        if record.has(where, settings) and not args.rerun:
+            continue
+        if bench is None or bench[0] != threads:
+            if bench is not None:
+                bench[1].close()
+            bench = threads, Bench(threads, args.libraries, args.jax)
+        started, begun = _record.now(), time.perf_counter()
+        event = list(IMAGE) if model == "glow" else [features]
+        size = {"event": event, "batch": batch, "layers": args.layers, "hidden": args.hidden, "bins": args.bins}
+        figures = bench[1].row(model, size, args)
+        figures["row"] = {"model": model, "features": features, "batch": batch, "threads": threads}
+        record.put(where, figures, settings=settings, started=started)
+        print(f"{where}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+    if bench is not None:
+        bench[1].close()
+    if not args.show and "unwarp" in args.libraries and (args.rerun or not stored.has("starting", {})):
+        stored.put("starting", starting(2 if args.quick else 7), settings={}, started=_record.now())
+    print(_speed_page.page(stored.cells(), clock=args.clock))
+    if args.picture is not None:
+        _speed_page.draw(stored.cells(), args.picture, clock=args.clock)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def test_names_are_sorted_and_exist(name: str) -> None:
 
 def test_top_level_is_short() -> None:
     assert list(unwarp.__all__) == in_order(unwarp.__all__)
-    assert [missing for missing in unwarp.__all__ if missing not in vars(unwarp)] == []
+    assert [missing for missing in unwarp.__all__ if not hasattr(unwarp, missing)] == []
     own = [name for name in unwarp.__all__ if not inspect.ismodule(getattr(unwarp, name))]
     assert len(own) <= 30
 
@@ -125,3 +125,27 @@ print(changed, sorted({"matplotlib", "polars", "fastapi", "optuna", "torchdiffeq
 def test_import_is_quiet_and_touches_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", QUIET_IMPORT], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr, done.returncode) == ("[] []", "", 0)
+
+
+LIGHT_IMPORT = """
+import sys
+import unwarp
+import unwarp.cli
+light = set(sys.modules)
+unwarp.flow, unwarp.fit, unwarp.save
+heavy = {"torch", "sklearn", "scipy", "pandas", "pyarrow", "pydantic"}
+print(sorted(heavy & light), sorted(heavy & set(sys.modules) - {"torch", "pydantic"}))
+"""
+
+
+def test_what_is_heavy_is_imported_when_it_is_needed() -> None:
+    """Help comes at once, and flows need neither scikit-learn nor tables."""
+    done = subprocess.run([sys.executable, "-c", LIGHT_IMPORT], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[] []", "")
+
+
+def test_the_top_level_says_what_it_lacks() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        unwarp.nothing  # noqa: B018
+    assert set(unwarp.__all__) <= set(dir(unwarp))
+    assert unwarp.errors.UnwarpError is unwarp.UnwarpError

@@ -8,15 +8,21 @@ A flow is a chain of invertible maps `z = f(x)` from data to a simple latent; it
     (torch.Size([3]), torch.Size([5, 2]))
 """
 
-from unwarp import distributions, flows, functional, networks, training, transforms, univariates
-from unwarp._manifold import CholeskyFactor, CorrelationFactor, Ordered, Simplex, Sphere
-from unwarp._space import CIRCLE, POSITIVE, REAL, UNIT, Interval, Space
-from unwarp.distributions import Distribution, Flow, trace
-from unwarp.errors import UnwarpError
-from unwarp.estimators import FlowDensity
-from unwarp.flows import citation, flow, load, save
-from unwarp.training import fit, steps
-from unwarp.transforms import Transform
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unwarp import distributions, flows, functional, networks, training, transforms, univariates
+    from unwarp._manifold import CholeskyFactor, CorrelationFactor, Ordered, Simplex, Sphere
+    from unwarp._space import CIRCLE, POSITIVE, REAL, UNIT, Interval, Space
+    from unwarp.distributions import Distribution, Flow, trace
+    from unwarp.errors import UnwarpError
+    from unwarp.estimators import FlowDensity
+    from unwarp.flows import citation, flow, load, save
+    from unwarp.training import fit, steps
+    from unwarp.transforms import Transform
 
 __all__ = [
     "CIRCLE",
@@ -50,3 +56,31 @@ __all__ = [
     "transforms",
     "univariates",
 ]
+
+_HOMES = {
+    "_manifold": ("CholeskyFactor", "CorrelationFactor", "Ordered", "Simplex", "Sphere"),
+    "_space": ("CIRCLE", "POSITIVE", "REAL", "UNIT", "Interval", "Space"),
+    "distributions": ("Distribution", "Flow", "trace"),
+    "errors": ("UnwarpError",),
+    "estimators": ("FlowDensity",),
+    "flows": ("citation", "flow", "load", "save"),
+    "training": ("fit", "steps"),
+    "transforms": ("Transform",),
+}
+
+
+_BESIDES = {"data", "doctor", "errors", "estimators", "plots", "report"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: torch, scikit-learn and pydantic are heavy."""
+    if name not in __all__ and name not in _BESIDES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    module = importlib.import_module(f"unwarp.{home or name}")
+    globals()[name] = module if home is None else vars(module)[name]
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

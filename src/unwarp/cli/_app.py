@@ -7,12 +7,13 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from unwarp.cli import _fit, _report, _rows, _show
 from unwarp.cli._out import Failure, one_line
 from unwarp.errors import BundleError, ConfigError, NotConvergedError, UnwarpError
 
@@ -20,18 +21,42 @@ __all__ = ["app", "main"]
 
 _UsageError = typer.BadParameter.__mro__[1]  # typer carries its own copy of click or uses the one beside it
 
+_COMMANDS = {
+    "fit": ("_fit", "Fit a flow to a table and write the model."),
+    "score": ("_rows", "Write the log density of each row in nats."),
+    "sample": ("_rows", "Draw rows from a model."),
+    "report": ("_report", "Write one self-contained HTML page about a model and a table."),
+    "show": ("_show", "Show what is in a model file."),
+    "check": ("_show", "Hold a model to the laws."),
+    "bench": ("_bench", "Measure the machine, and how fast flows are on it."),
+}
+
+
+class _Later(TyperCommand):
+    """A command whose module, and with it torch, is imported when it is called: help comes at once."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        name = str(self.name)
+        one = typer.Typer(add_completion=False)
+        one.command(name)(vars(import_module(f"unwarp.cli.{_COMMANDS[name][0]}"))[name])
+        return typer.main.get_command(one).make_context(info_name, args, parent=parent, **extra)
+
+
+class _Commands(TyperGroup):
+    """All commands, none of them imported yet."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: _Later(name, help=says) for name, (_, says) in _COMMANDS.items()}
+
+
 app = typer.Typer(
     name="unwarp",
+    cls=_Commands,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Exact densities of tables: fit a normalizing flow, score rows with it, draw new ones.",
 )
-app.command("fit")(_fit.fit)
-app.command("score")(_rows.score)
-app.command("sample")(_rows.sample)
-app.command("report")(_report.report)
-app.command("show")(_show.show)
-app.command("check")(_show.check)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it
