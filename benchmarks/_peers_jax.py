@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 BOUND = 5.0
 UNITS = 8
+CACHE = Path(__file__).resolve().parent.parent / "build" / "bench" / "jax"  # so that later runs compile less
 COMPILES = True
 Size = dict[str, Any]
 
@@ -20,6 +23,7 @@ Size = dict[str, Any]
 def start(threads: int) -> None:
     """Before JAX is imported: one thread is one thread."""
     os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
     if threads == 1:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
@@ -29,16 +33,6 @@ def clear() -> None:
     import jax
 
     jax.clear_caches()
-
-
-def limits(seconds: float) -> dict[str, Any]:
-    """Measured by the driver's other worker."""
-    raise Absent("limits are measured with torch")
-
-
-def work(call: Callable[[], object]) -> dict[str, Any]:
-    """Not counted here."""
-    raise Absent("operations are counted with torch")
 
 
 class Timed:
@@ -71,10 +65,6 @@ class Timed:
         self._parameters, self._state, self._step = parameters, state, step
         self._log_prob, self._sample, self._both = log_prob, sample, both
         self._key, self._split = jax.random.key(0), jax.jit(jax.random.split)
-
-    def compile_train(self) -> None:
-        """Compile the step."""
-        self.train()
 
     def train(self) -> None:
         """A step of Adam on the mean log-density."""
@@ -172,7 +162,7 @@ def distrax(model: str, size: Size) -> Timed:
     keys = jax.random.split(jax.random.key(0), size["layers"])
 
     def weights(key: Any) -> list[tuple[Any, Any]]:
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         ways = jax.random.split(key, len(pairs))
         return [(jax.random.normal(k, (a, b)) * a**-0.5, jnp.zeros(b)) for k, (a, b) in zip(ways, pairs, strict=True)]
 

@@ -83,9 +83,6 @@ class Timed:
         self._log_prob, self._sample, self._both = log_prob, sample, both or sample
         self._optimiser = torch.optim.Adam(flow.parameters(), lr=1e-5, fused=fused or None)
 
-    def compile_train(self) -> None:
-        """Nothing is compiled."""
-
     def train(self) -> None:
         """A step of Adam on the mean log-density."""
         self._optimiser.zero_grad()
@@ -145,7 +142,7 @@ def _unwarp(model: str, size: Size, *, fused: bool) -> Timed:
     flow = make(recipe, event, **options.get(recipe, plain))
     with torch.no_grad():
         for p in flow.parameters():
-            p += 0.1 * torch.randn_like(p)
+            p.add_(torch.randn_like(p), alpha=0.1)
     return Timed(
         "unwarp",
         flow,
@@ -249,15 +246,19 @@ def nflows(model: str, size: Size) -> Timed:
 
     layers: dict[str, Callable[[int], nn.Module]] = {
         "realnvp": lambda i: transforms.AffineCouplingTransform(mask(i), net),
-        "maf": lambda i: masked.MaskedAffineAutoregressiveTransform(**one),
+        "maf": lambda _: masked.MaskedAffineAutoregressiveTransform(**one),
         "nsf coupling": lambda i: transforms.PiecewiseRationalQuadraticCouplingTransform(mask(i), net, **spline),
-        "nsf autoregressive": lambda i: masked.MaskedPiecewiseRationalQuadraticAutoregressiveTransform(**one, **spline),
+        "nsf autoregressive": lambda _: masked.MaskedPiecewiseRationalQuadraticAutoregressiveTransform(**one, **spline),
     }
     if model == "glow":
         built = Flow(glow(), StandardNormal([math.prod(event)]))
     else:
-        pairs = [(_made(layers, model, "nflows", i), transforms.RandomPermutation(features)) for i in range(size["layers"])]
-        built = Flow(transforms.CompositeTransform([part for pair in pairs for part in pair]), StandardNormal([features]))
+        pairs = [
+            (_made(layers, model, "nflows", i), transforms.RandomPermutation(features)) for i in range(size["layers"])
+        ]
+        built = Flow(
+            transforms.CompositeTransform([part for pair in pairs for part in pair]), StandardNormal([features])
+        )
     return Timed("nflows", built, size, built.log_prob, built.sample, built.sample_and_log_prob)
 
 
@@ -270,18 +271,18 @@ def normflows(model: str, size: Size) -> Timed:
     spline: dict[str, Any] = {"num_bins": bins, "tail_bound": BOUND}
     one: dict[str, Any] = {"num_blocks": 1, "use_residual_blocks": False}
     layers: dict[str, Callable[[int], list[nn.Module]]] = {
-        "realnvp": lambda i: [
+        "realnvp": lambda _: [
             nf.flows.AffineCouplingBlock(nf.nets.MLP([features - half, hidden, hidden, 2 * half])),
             nf.flows.Permute(features, mode="swap"),
         ],
-        "maf": lambda i: [
+        "maf": lambda _: [
             nf.flows.Reverse(nf.flows.MaskedAffineAutoregressive(features, hidden, **one)),
             nf.flows.Permute(features),
         ],
         "nsf coupling": lambda i: [
             nf.flows.CoupledRationalQuadraticSpline(features, 1, hidden, reverse_mask=i % 2 == 1, **spline)
         ],
-        "nsf autoregressive": lambda i: [
+        "nsf autoregressive": lambda _: [
             nf.flows.AutoregressiveRationalQuadraticSpline(features, 1, hidden, permute_mask=True, **spline)
         ],
     }
@@ -374,9 +375,7 @@ def freia(model: str, size: Size) -> Timed:
         for level in range(LEVELS):
             nodes.append(framework.Node(end, modules.IRevNetDownsampling, {}))
             for _ in range(STEPS):
-                nodes.append(
-                    framework.Node(nodes[-1], modules.AllInOneBlock, {"subnet_constructor": _convolutions})
-                )
+                nodes.append(framework.Node(nodes[-1], modules.AllInOneBlock, {"subnet_constructor": _convolutions}))
             end = nodes[-1]
             if level < LEVELS - 1:
                 channels = event[0] * 2 ** (level + 2)

@@ -1,13 +1,15 @@
 """Processes that take turns: each holds the flows of one environment and runs them when it is asked to.
 
-The driver starts one `Worker` an environment and number of threads. Requests and answers are lines of JSON; between two
-requests a worker sleeps, so whatever is measured has its processors to itself. Run as a script, this file is the worker:
+The driver starts one `Worker` for each environment. Requests and answers are lines of JSON; between two requests a
+worker sleeps, so whatever is measured has its processors to itself. Run as a script, this file is the worker:
 
     python benchmarks/_turns.py MODULE THREADS
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import importlib
 import importlib.metadata
@@ -23,7 +25,7 @@ FOLDER = Path(__file__).resolve().parent
 SLOW = 2.0  # seconds of a call that is not made more often than it must
 
 
-class Absent(Exception):
+class Absent(Exception):  # noqa: N818
     """A library that has no such model, and why its cell stays empty."""
 
 
@@ -105,13 +107,13 @@ class _Service:
         return self.module.work(getattr(self.built[library], task))
 
     def memory(self, library: str, model: str, size: dict[str, Any]) -> dict[str, Any]:
-        """MiB that two training steps add to what the built flow takes, in a fork that has computed nothing before."""
+        """MiB that a training step needs beyond what is there before and after it, in a fork without a past."""
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             try:
                 flow = self.module.build(library, model, size)
-                flow.compile_train()
+                flow.train()  # compiles, and makes the optimiser's state
                 before = _forget_peak()
                 flow.train()
                 flow.train()
@@ -132,7 +134,10 @@ class _Service:
 
 
 def _forget_peak() -> int:
-    """Resident KiB now, and the peak begins anew."""
+    """Resident KiB once freed memory is given back; the peak begins anew."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 

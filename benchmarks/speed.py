@@ -3,10 +3,10 @@
     python benchmarks/speed.py                                          # the rows that matter most, in 25 minutes
     python benchmarks/speed.py --models naf bnaf cnf glow --batch 64    # others; --features 2 8 64 512, --threads 1 2
     python benchmarks/speed.py --show                                   # the tables of what is stored, nothing measured
-    python benchmarks/speed.py --picture docs/images/speed.png
+    python benchmarks/speed.py --show --page docs/speed.md --picture docs/images/speed.png
 
-Every round times every library once (A B C A B C ...), each in a process that sleeps meanwhile, so drifts of the machine
-meet all alike; ratios to unwarp are taken inside a round. Processor time and wall time are both kept, with quartiles
+Every round times every library once (A B C A B C ...) while the others sleep, so drifts of the machine meet all alike;
+ratios to unwarp are taken inside a round. Processor time and wall time are both kept, with quartiles
 over the rounds. The machine's own limits are measured beside every row. A row is one cell of the results: what is
 stored is skipped, so a run may be cut into rows and resumed.
 """
@@ -84,9 +84,7 @@ class Bench:
         worker = self.workers.get("unwarp")
         return {} if worker is None else worker.ask("limits", seconds=0.1)
 
-    def _task(
-        self, task: str, present: list[str], cells: dict[str, dict[str, Any]], args: argparse.Namespace
-    ) -> None:
+    def _task(self, task: str, present: list[str], cells: dict[str, dict[str, Any]], args: argparse.Namespace) -> None:
         """Time one task of all libraries, round by round."""
         repeats: dict[str, int] = {}
         slow: set[str] = set()  # two rounds do for these
@@ -103,14 +101,15 @@ class Bench:
             slow |= {name} if warm["then"] > SLOW else set()
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in repeats}
         for i in range(args.rounds):
-            for name in repeats:
+            for name, times in repeats.items():
                 if i < 2 or name not in slow:
-                    answer = self.workers[name].ask("run", library=name, task=task, times=repeats[name])
+                    answer = self.workers[name].ask("run", library=name, task=task, times=times)
                     seconds[name].append((answer["cpu"], answer["wall"]))
         for name, pairs in seconds.items():
             cells[name][task] |= {"cpu": spread([p[0] for p in pairs]), "wall": spread([p[1] for p in pairs])}
             if name in TORCH and name not in slow:
-                cells[name][task] |= self.workers[name].ask("work", library=name, task=task)
+                asked = self.workers[name].ask("work", library=name, task=task)
+                cells[name][task] |= {} if "error" in asked else asked
             if "unwarp" in seconds and name != "unwarp":
                 both = list(zip(pairs, seconds["unwarp"], strict=False))
                 for clock, k in (("cpu", 0), ("wall", 1)):
@@ -192,6 +191,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="what the tables show")
     parser.add_argument("--rerun", action="store_true", help="measure stored rows again")
     parser.add_argument("--show", action="store_true", help="measure nothing")
+    parser.add_argument("--page", type=Path, help="also put the tables between the marks of this page")
     parser.add_argument("--picture", type=Path, help="also draw what is stored")
     parser.add_argument("--quick", action="store_true", help="seconds on small flows; tests use it")
     parser.add_argument("--out", type=Path, default=None)
@@ -227,9 +227,13 @@ def main() -> None:
         print(f"{where}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
     if bench is not None:
         bench[1].close()
-    if not args.show and "unwarp" in args.libraries and (args.rerun or not stored.has("starting", {})):
-        stored.put("starting", starting(2 if args.quick else 7), settings={}, started=_record.now())
-    print(_speed_page.page(stored.cells(), clock=args.clock))
+    measured = args.show or args.quick or (stored.has("starting", {}) and not args.rerun)
+    if not measured and "unwarp" in args.libraries:
+        stored.put("starting", starting(args.rounds), settings={}, started=_record.now())
+    text = _speed_page.page(stored.cells(), clock=args.clock)
+    print(text)
+    if args.page is not None:
+        _speed_page.put(text, args.page)
     if args.picture is not None:
         _speed_page.draw(stored.cells(), args.picture, clock=args.clock)
 

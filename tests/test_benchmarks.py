@@ -76,7 +76,7 @@ def test_committed_results_are_whole(path: Path) -> None:
     [
         ("truth", [], "rings"),
         ("numerics", ["--libraries", "unwarp"], "unwarp nsf coupling"),
-        ("speed", ["--libraries", "unwarp"], "maf, 4"),
+        ("speed", ["--libraries", "unwarp"], "log_prob: nsf coupling"),
         ("peers", ["--contestants", "mixture", "unwarp"], "demo"),
         ("levers", [], "mixture base"),
         ("families", [], "maf"),
@@ -97,3 +97,32 @@ def test_script_runs_quickly_and_resumes(script: str, options: list[str], row: s
     again = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert again.returncode == 0, again.stderr
     assert json.loads(out.read_text())["cells"] == cells
+
+
+def test_speed_puts_its_tables_into_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    page = load("_speed_page")
+    spread = {"median": 0.002, "low": 0.001, "high": 0.003}
+    peer = {"cpu": spread, "wall": spread, "cpu_ratio": {"median": 1.5, "low": 1.4, "high": 1.6}}
+    cell = {
+        "row": {"model": "maf", "features": 8, "batch": 512, "threads": 1},
+        "limits": {"gemm": 1e11, "copy": 1e10, "exp": 1e9, "dispatch": 1e-6},
+        "machine": {"cpu": "a processor", "cores": 2, "memory_gib": 8.0, "system": "Linux"},
+        "libraries": {
+            "unwarp": {"parameters": 10, "memory": 3.0, "train": {"cpu": spread, "flop": 10**8, "operations": 100}},
+            "zuko": {"parameters": 10, "train": peer},
+            "FrEIA": {"empty": "FrEIA has no maf"},
+        },
+    }
+    text = page.page({"a": cell}, clock="cpu")
+    assert (
+        "| train: maf | 8        | 512   | 1       | 2 (1 to 3)             | 50%     | 55%          | 1.50 |" in text
+    )
+    assert "10 (3 MiB)" in text
+    assert "- FrEIA: FrEIA has no maf (maf)" in text
+    there = tmp_path / "page.md"
+    there.write_text("before\n<!-- tables: begin -->\nold\n<!-- tables: end -->\nafter\n")
+    page.put(text, there)
+    assert there.read_text() == f"before\n<!-- tables: begin -->\n{text}\n<!-- tables: end -->\nafter\n"
+    page.draw({"a": cell}, tmp_path / "speed.png", clock="cpu")
+    assert (tmp_path / "speed.png").stat().st_size > 1000

@@ -581,3 +581,30 @@ def test_help_lists_the_recipes_for_tables(run, monkeypatch):
     code, out, _ = run("fit", "--help")
     assert code == 0
     assert [name for name in flows.names("tables") if name not in out] == []
+
+
+def test_bench_measures_machine_and_flows(run, home):
+    code, out, err = run("bench", "realnvp", "--features", "2", "--batch", "8", "--seconds", "0.001", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["limits"]["gemm"] > 0
+    assert [one["subject"] for one in found["flows"]] == ["realnvp"]
+    assert list(found["flows"][0]["tasks"]) == ["train", "log_prob", "sample", "sample_and_log_prob"]
+    code, out, _ = run("bench", "-m", home / "trees.safetensors", "--seconds", "0.001", "--threads", "1")
+    assert code == 0
+    assert "trees.safetensors" in out
+    assert "GFLOP/s" in out
+    assert fails(run("bench", "nfs"), 2, "nfs")
+    assert fails(run("bench", "-m", "none.safetensors"), 4, "none.safetensors")
+    assert fails(run("bench", "--batch", "0"), 2, "--batch")
+
+
+def test_commands_are_summed_up_by_their_own_words():
+    """The list of commands is told without importing them, so it is held to what they say."""
+    from importlib import import_module
+
+    from unwarp.cli._app import _COMMANDS
+
+    for name, (module, says) in _COMMANDS.items():
+        told = getattr(import_module(f"unwarp.cli.{module}"), name).__doc__
+        assert told.startswith(says.rstrip(".")), name

@@ -14,7 +14,7 @@ import laws
 from unwarp import flows
 from unwarp._space import Space
 from unwarp.distributions import Distribution, Flow, Normal
-from unwarp.doctor import FAULTS, audit, check
+from unwarp.doctor import FAULTS, Limits, audit, check, limits, speed
 from unwarp.doctor._check import _row
 from unwarp.doctor._subject import Subject, perturbed, subject_of
 from unwarp.errors import ConfigError, ContextError, ShapeError
@@ -383,3 +383,40 @@ def test_audit_refuses() -> None:
 def test_faults_have_names() -> None:
     assert FAULTS[0] == ""
     assert len(set(FAULTS)) == len(FAULTS)
+
+
+# ------------------------------------------------------------------------------------------------- how fast, of what
+
+
+MACHINE = Limits(gemm=1e11, copy=1e10, exp=1e9, dispatch=1e-6, threads=1)
+
+
+def test_speed_tells_the_share_of_the_machine() -> None:
+    flow = flows.maf(3, hidden=(8,), layers=1)
+    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    found = speed(flow, batch=16, seconds=0.0, machine=MACHINE)
+    assert found.subject == "maf"
+    assert found.parameters == sum(p.numel() for p in flow.parameters())
+    scored = found.paces[1]
+    assert scored.task == "log_prob"
+    assert scored.work.flop == 2 * 16 * (3 * 8 + 8 * 6)  # two dense layers, zeros of the mask included
+    assert found.share(scored) == pytest.approx(scored.work.flop / scored.seconds / 1e11)
+    assert found.paces[0].work.flop > 2 * scored.work.flop
+    assert all(torch.equal(value, before[name]) for name, value in flow.state_dict().items())
+    facts = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert facts["tasks"]["sample"]["rows_per_second"] == pytest.approx(16 / found.paces[2].seconds)
+    assert "of GEMM" in str(found)
+
+
+def test_speed_takes_contexts_and_whatever_space() -> None:
+    found = speed(flows.sphere(3, context=2, layers=1), batch=4, seconds=0.0, machine=MACHINE, name="ball")
+    assert found.to_json()["subject"] == "ball"
+    with pytest.raises(ConfigError, match="batch"):
+        speed(flows.maf(2), batch=0)
+
+
+def test_limits_are_possible() -> None:
+    found = limits(seconds=0.001)
+    assert 1e7 < found.gemm < 1e15
+    assert 0 < found.dispatch < 1e-2
+    assert str(found).endswith("1 thread")

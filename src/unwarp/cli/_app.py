@@ -25,10 +25,10 @@ _COMMANDS = {
     "fit": ("_fit", "Fit a flow to a table and write the model."),
     "score": ("_rows", "Write the log density of each row in nats."),
     "sample": ("_rows", "Draw rows from a model."),
-    "report": ("_report", "Write one self-contained HTML page about a model and a table."),
+    "report": ("_report", "Write one self-contained HTML page."),
     "show": ("_show", "Show what is in a model file."),
     "check": ("_show", "Hold a model to the laws."),
-    "bench": ("_bench", "Measure the machine, and how fast flows are on it."),
+    "bench": ("_bench", "Measure the machine, and how fast flows train, score and sample on it."),
 }
 
 

@@ -1,6 +1,6 @@
-"""Examine a map, a distribution or a trained flow: `check` holds it to the laws, `audit` judges row by row, `speed` times it.
+"""Examine a map, a distribution or a trained flow: `check` holds it to the laws, `audit` judges row by row.
 
-`speed` measures beside a flow what the machine itself can do (`limits`), so that a share of it can be told.
+`speed` times a flow, and `limits` what the machine itself can do, so that shares of it can be told.
 """
 
 from unwarp.doctor._audit import FAULTS, Audit, audit

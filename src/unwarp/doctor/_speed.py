@@ -215,5 +215,3 @@ def _paced(task: str, call: Callable[[], object], seconds: float) -> Pace:
         taken.append(time.perf_counter() - start)
     low, median, high = quantiles(taken, n=4)
     return Pace(task, median, low, high, asked)
-
-
