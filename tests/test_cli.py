@@ -590,7 +590,7 @@ def test_bench_measures_machine_and_flows(run, home):
     assert found["limits"]["gemm"] > 0
     assert [one["subject"] for one in found["flows"]] == ["realnvp"]
     assert list(found["flows"][0]["tasks"]) == ["train", "log_prob", "sample", "sample_and_log_prob"]
-    code, out, _ = run("bench", "-m", home / "trees.safetensors", "--seconds", "0.001", "--threads", "1")
+    code, out, _ = run("bench", "-m", home / "trees.safetensors", "--seconds", "0.001")
     assert code == 0
     assert "trees.safetensors" in out
     assert "GFLOP/s" in out

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from unwarp import doctor
 from unwarp.cli._out import say
+from unwarp.flows import flow, load
 
 _MODEL = "Measure the flow of this model file instead."
 
@@ -20,26 +22,15 @@ def bench(
     model: Annotated[Path | None, typer.Option("--model", "-m", help=_MODEL, show_default=False)] = None,
     features: Annotated[int, typer.Option(min=1, help="Of the recipes' flows.")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Rows at a time.")] = 512,
-    threads: Annotated[int | None, typer.Option(min=1, help="By default torch's own.", show_default=False)] = None,
     seconds: Annotated[float, typer.Option(min=0.001, help="To spend on each figure.")] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure the machine, and how fast flows train, score and sample on it; `unwarp.doctor.speed` in Python."""
-    import torch
-
-    from unwarp import doctor
-    from unwarp.flows import flow, load
-
+    """Measure the machine, and how fast flows train, score and sample on it. OMP_NUM_THREADS sets the threads."""
     if model is not None:
         flows = [(str(model), load(model))]
     else:
         flows = [(name, flow(name, features)) for name in recipes or ("realnvp", "maf", "nsf")]
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        machine = doctor.limits(seconds=seconds)
-        found = [doctor.speed(one, batch=batch, seconds=seconds, name=name, machine=machine) for name, one in flows]
-    finally:
-        torch.set_num_threads(before)
+    machine = doctor.limits(seconds=seconds)
+    found = [doctor.speed(one, batch=batch, seconds=seconds, name=name, machine=machine) for name, one in flows]
     facts = {"limits": machine.to_json(), "flows": [one.to_json() for one in found]}
     say(facts, "\n\n".join([f"machine: {machine}", *map(str, found)]), as_json=as_json)
