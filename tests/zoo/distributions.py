@@ -21,6 +21,7 @@ from unwarp.distributions import (
     Uniform,
     UniformOn,
     VonMises,
+    VonMisesFisher,
 )
 from unwarp.networks import MLP
 from unwarp.transforms import Compose, Elementwise
@@ -54,6 +55,7 @@ ROWS: dict[str, Callable[[], Distribution]] = {
     "Mixture(context)": lambda: Mixture([Gaussian(1), Logistic(1)], net=MLP(0, 2, hidden=(8,), context=2), context=2),
     "Product": lambda: Product([VonMises(1), Gaussian(1)], features=[[1], [0]]),
     "VonMises": lambda: VonMises(1),
+    "VonMisesFisher": lambda: VonMisesFisher(3),
     "UniformOn(Sphere)": lambda: UniformOn(Space((3,), Sphere(3))),
     "UniformOn(Sphere, 4 entries)": lambda: UniformOn(Space((4,), Sphere(4))),
     "UniformOn(Simplex)": lambda: UniformOn(Space((3,), Simplex(3))),

@@ -12,6 +12,7 @@ from unwarp.distributions._resampled import Resampled
 from unwarp.distributions._simple import Normal, StudentT, Uniform
 from unwarp.distributions._spaces import UniformOn, VonMises
 from unwarp.distributions._trace import trace
+from unwarp.distributions._von_mises_fisher import VonMisesFisher
 
 __all__ = [
     "ConditionalNormal",
@@ -30,6 +31,7 @@ __all__ = [
     "Uniform",
     "UniformOn",
     "VonMises",
+    "VonMisesFisher",
     "denoise",
     "estimate",
     "trace",

@@ -1,6 +1,7 @@
 """Pure tensor functions: scalar maps with their ladj, mixtures. No modules, no state, the papers' symbols."""
 
 from unwarp.functional._affine import affine, affine_inverse, soft_clip
+from unwarp.functional._bessel import log_bessel
 from unwarp.functional._cdf import (
     gumbel,
     gumbel_inverse,
@@ -102,6 +103,7 @@ __all__ = [
     "lighten_inverse",
     "linear_rational",
     "log",
+    "log_bessel",
     "log_det",
     "log_det_series",
     "log_normal_cdf",
