@@ -68,7 +68,7 @@ def unaf(
         context: length of the context; 0 for none.
         layers: number of autoregressive layers.
         units: hidden units of a feature's network.
-        nodes: of the rule for the integral; 48 leave an error below a billionth.
+        nodes: of the rule for the integral; 48 leave an error below 1e-9 for nearly all parameters, see `Integral`.
         bound: half-width of the box outside which maps are straight, in standard deviations of the data.
         hidden: sizes of the conditioners' hidden layers.
         ends: as for `nice`.

@@ -73,8 +73,8 @@ def integrated_network(
 ) -> tuple[Tensor, Tensor]:
     r"""$y = t + \int_0^x e^{n(u)}\,du$ with a bounded network $n(u) = c + \sum_j v_j \tanh(w_j (u - m_j))$.
 
-    Widths $1/w_j$ are between 1/2 and 2, and places $m_j$ are measured from an even grid, so that the rule's error
-    stays below a billionth for 48 nodes.
+    Widths $1/w_j$ are between 1/2 and 2, and places $m_j$ are measured from an even grid, so that 48 nodes
+    leave an error below 1e-9 for nearly all parameters of order 1 to 3, and below 1e-6 for the worst of 20,000 draws.
 
     Shapes: x `(...)`; params `(..., 3H + 2)`: t, c, then v, w, m; rule `(2, nodes)` -> y and $\log dy/dx$, `(...)`.
     """

@@ -136,7 +136,8 @@ class Integral(Univariate):
     r"""$y = t + \int_0^x e^{n(u)}\,du$, the integral of a positive network whose weights are the parameters.
 
     $n(u) = c + \sum_j v_j \tanh(w_j (u - m_j))$, bounded; straight outside $[-B, B]$. The derivative is known exactly,
-    the integral to a billionth.
+    the integral by a rule: with 48 nodes and normal parameters of deviation 1, 99 % of errors are below 2e-12 and the
+    worst of 20,000 is 1e-9; of deviation 3, 99 % are below 6e-10 and the worst is 6e-7.
 
     Use it for smooth densities of any shape, where a few times the work of a spline is no matter. Its inverse is a
     search.
