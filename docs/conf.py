@@ -1,6 +1,7 @@
 """How the documentation is built: `scripts/docs`."""
 
 import re
+import shutil
 from pathlib import Path
 
 project = "unwarp"
@@ -8,7 +9,10 @@ author = "The unwarp authors"
 copyright = author  # noqa: A001 - Sphinx's name
 html_title = "unwarp"
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_theme_options = {
+    "show_prev_next": False,
+    "secondary_sidebar_items": {"[!_]*": ["page-toc"], "_reference/*": ["page-toc"]},  # figures need the width
+}
 html_show_sourcelink = False
 
 extensions = [
@@ -33,11 +37,16 @@ napoleon_use_ivar = True
 
 
 def figures_of_blocks(block, block_vars, gallery_conf):  # noqa: ARG001 - the gallery's signature
-    """Show what a block ends with, where that is a figure or axes."""
+    """Show what a block ends with, where that is a figure, axes or the path of a film."""
     from matplotlib.figure import Figure
     from sphinx_gallery.scrapers import figure_rst
 
     last = block_vars["example_globals"].get("___")
+    if isinstance(last, Path):
+        block_vars["example_globals"]["___"] = None
+        path = Path(next(block_vars["image_path_iterator"])).with_suffix(last.suffix)
+        shutil.copyfile(last, path)
+        return figure_rst([path], gallery_conf["src_dir"])
     first = last.flat[0] if type(last).__name__ == "ndarray" and last.size else last
     figure = first if isinstance(first, Figure) else getattr(first, "figure", None)
     if not isinstance(figure, Figure):
@@ -57,6 +66,7 @@ sphinx_gallery_conf = {
     "capture_repr": ("_repr_html_",),
     "download_all_examples": False,
     "show_memory": False,
+    "show_signature": False,
     "abort_on_example_error": True,
     "reset_modules": (),
     "remove_config_comments": True,
@@ -68,6 +78,12 @@ def dollars_to_math(app, what, name, obj, options, lines):  # noqa: ARG001 - Sph
     text = re.sub(r"\$\$([^$]+)\$\$", lambda m: ".. math:: " + " ".join(m[1].split()), "\n".join(lines))
     text = re.sub(r"\$([^$]+)\$", lambda m: ":math:`" + " ".join(m[1].split()) + "`", text)
     lines[:] = text.split("\n")
+
+
+def link_to_gallery(app, page, source):  # noqa: ARG001 - Sphinx's signature
+    """Links to the scripts of the ideas lead to the pages that are made of them."""
+    text = source[0].replace("](ideas)", "](_gallery/index.rst)")
+    source[0] = re.sub(r"\]\(ideas/(\w+)\.py\)", r"](_gallery/\1.rst)", text)
 
 
 def write_reference(app):
@@ -98,6 +114,7 @@ def write_reference(app):
 
 
 def setup(app):
-    """Hook both in."""
+    """Hook them in."""
+    app.connect("source-read", link_to_gallery)
     app.connect("autodoc-process-docstring", dollars_to_math)
     app.connect("builder-inited", write_reference)

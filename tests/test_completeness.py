@@ -66,6 +66,12 @@ def test_recipe_is_in_the_docs(name: str) -> None:
     assert any(re.search(rf"\b{name}\b", page.read_text(encoding="utf-8")) for page in pages)
 
 
+@pytest.mark.parametrize("name", flows.names("vectors"))
+def test_recipe_for_vectors_is_drawn_in_the_ideas(name: str) -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "ideas").glob("plot_*.py"))
+    assert f'"{name}"' in pages, f"train {name} on a page of docs/ideas and draw it by plots.warp"
+
+
 def test_every_law_bites_somewhere() -> None:
     """No law is skipped by all of the zoo, save the one for bounds, which has its own case."""
     silent = {law.__name__ for _, law in laws.pairs()} - {"is_a_bound"}

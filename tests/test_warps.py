@@ -40,6 +40,14 @@ def test_warp_shows_each_layer_from_latent_to_data() -> None:
     assert shown.shape == (50, 2)
 
 
+@pytest.mark.parametrize(("width", "one_scale"), [(3.0, True), (1e3, False)])
+def test_warp_shows_squares_as_squares_where_both_features_can_be_seen(width: float, one_scale: bool) -> None:
+    ax = plots.warp(Flow(Inverse(Linear([[width, 0.0], [0.0, 1.0]])), Normal(2)), draws=50)[-1]
+    sides = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
+    assert ax.get_box_aspect() == 1
+    assert np.isclose(*sides) == one_scale
+
+
 def test_stretch_shows_the_factor_of_area() -> None:
     left, right = plots.stretch(SIX, bounds=(0.0, 1.0, 0.0, 1.0))
     assert np.allclose(left.images[0].get_array(), math.log(6), atol=1e-5)

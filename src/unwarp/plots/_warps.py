@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["animate", "lines", "stretch", "warp"]
 
 _LINES, _NODES = 17, 120
+_ALIKE = 4.0  # sides that differ by less share one scale, so that squares look like squares
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def warp(flow: Flow, *, draws: int = 1_500, reach: float = 3.0, seed: int = 0, a
     """A square grid and draws of the base on their way through the flow, one picture a layer, up to the data.
 
     Each line of the grid was straight in the latent; each point keeps the colour of its distance from the middle there.
-    Where lines crowd, the layer compresses and the density rises; where they part, it expands.
+    Where lines crowd, the layer compresses and the density rises; where they part, it expands. Both axes of a picture
+    have one scale, unless one feature spreads much wider than the other.
 
     Args:
         flow: a flow of two features without a context.
@@ -67,7 +69,8 @@ def warp(flow: Flow, *, draws: int = 1_500, reach: float = 3.0, seed: int = 0, a
         ShapeError: when the flow has not two features, or wants a context.
     """
     frames = _frames("warp", flow, draws, reach, seed)
-    grid = make_axes(axes, len(frames), across=min(4, len(frames)), size=(2.5, 2.5))
+    across = len(frames) if len(frames) <= 4 else min(4, -(-len(frames) // 2))
+    grid = make_axes(axes, len(frames), across=across, size=(2.5, 2.5))
     for ax, frame in zip(grid, frames, strict=True):
         _draw(ax, frame)
     return grid
@@ -216,7 +219,9 @@ def _draw(ax: Axes, frame: _Frame, limits: tuple[NDArray[Any], NDArray[Any]] | N
         ax.plot(line[:, 0], line[:, 1], color=MUTED, linewidth=0.5, alpha=0.7, zorder=1)
     ax.scatter(*frame.points.T, c=frame.depth, cmap="viridis_r", s=2.0, alpha=0.7, linewidths=0, zorder=2)
     low, high = frame.limits if limits is None else limits
-    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    if max(high - low) < _ALIKE * min(high - low):
+        low, high = (low + high - max(high - low)) / 2, (low + high + max(high - low)) / 2
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), box_aspect=1)
     ax.set_title(frame.title, size=8.5, color=INK)
 
 

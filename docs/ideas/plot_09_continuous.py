@@ -1,0 +1,140 @@
+r"""
+Continuous flows: a stream instead of layers
+============================================
+
+A network says with which velocity every point moves at every time, :math:`dx/dt = v(x, t)`, from the data at time 0 to
+the latent at time 1. Streamlines never cross, so any smooth :math:`v` makes an invertible map, and its log-determinant
+is the integral of the divergence of :math:`v` along the way.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from unwarp import Flow, fit, flow, plots, trace
+from unwarp.data import toy
+from unwarp.training import likelihood, matching, regularised_likelihood
+from unwarp.transforms import Compose, Continuous
+
+moons = toy("moons")
+x, fresh = (moons.sample(3000, generator=torch.Generator().manual_seed(k)) for k in (0, 1))
+truth = float(moons.log_prob(fresh).mean())
+
+
+def trained(name, objective=likelihood, updates=250, lr=None, **options):
+    torch.manual_seed(0)
+    model = flow(name, 2, **options)
+    fit(model, x.float(), objective, max_steps=updates, lr=lr, seed=0, baselines=())
+    with torch.no_grad():
+        nats = float(model.log_prob(fresh.float()).mean())
+    print(f"{name}: {nats:.2f} nats a row on fresh draws; the density itself has {truth:.2f}")
+    return model
+
+
+# %%
+# To look inside, we cut the stream into equal times: each piece is a layer of its own, with the same field.
+
+
+class Piece(torch.nn.Module):
+    """The k-th of n pieces of a field, with a clock from 0 to 1."""
+
+    def __init__(self, field, k, n):
+        super().__init__()
+        self.field, self.k, self.n = field, k, n
+
+    def forward(self, x, t, context=None):
+        return self.field(x, (self.k + t) / self.n, context) / self.n
+
+
+def cut(model, n):
+    parts = []
+    for part in model.transform.parts:
+        stream = isinstance(part, Continuous)
+        parts += [Continuous(2, Piece(part.field, k, n), steps=2) for k in range(n)] if stream else [part]
+    return Flow(Compose(parts), model.base)
+
+
+def show(model):
+    """From the latent, time 1, to the data, time 0."""
+    axes = plots.warp(cut(model, 6))
+    for k, ax in enumerate(axes[:-1]):
+        ax.set_title("latent: t = 1" if k == 0 else f"t = {1 - k / 6:.2f}", size=9)
+    return axes
+
+
+# %%
+# By likelihood: CNF
+# ------------------
+# The equation is solved in each step of training, and the log density of the result is raised.
+
+cnf = trained("cnf", hidden=(32, 32))
+show(cnf)
+
+# %%
+# The field itself, at the beginning, in the middle and at the end of the way. Arrows point to the latent; a film of
+# these is all that the flow has learned.
+
+side = torch.linspace(-2.5, 2.5, 17)
+places = torch.cartesian_prod(side, side)
+field = next(part.field for part in cnf.transform.parts if isinstance(part, Continuous))
+figure = Figure(figsize=(9, 3.2), layout="constrained")
+for ax, t in zip(figure.subplots(1, 3, sharey=True), (0.0, 0.5, 1.0), strict=True):
+    v = field(places, torch.tensor(t)).detach()
+    ax.quiver(*places.T, *v.T, v.norm(dim=-1), cmap="viridis_r", angles="xy", width=0.005)
+    ax.set(title=f"t = {t}", aspect="equal")
+figure
+
+# %%
+# With an estimate: FFJORD
+# ------------------------
+# The same stream, but the divergence is estimated from one random direction, which is as cheap in a thousand features
+# as in two. Training sees a noisy density with the right mean.
+
+show(trained("ffjord", hidden=(32, 32), solver="midpoint"))
+
+# %%
+# Down a potential: OT-Flow
+# -------------------------
+# The velocity is the slope of a potential, and long or winding ways are made to cost.
+
+short = partial(regularised_likelihood, kinetic=0.05, hamilton_jacobi=0.05)
+otflow = trained("otflow", short, updates=200, width=32, lr=3e-2)
+show(otflow)
+
+# %%
+# Without solving anything: flow matching
+# ---------------------------------------
+# Draw a row, a point of the latent and a time; the network learns the velocity of the straight line between the two at
+# that time. A step of training is one pass of the network. The average over all lines through a point is the field
+# that takes one density to the other.
+
+matched = trained("cnf", matching, updates=2500, lr=1e-2, hidden=(64, 64))
+show(matched)
+
+# %%
+# As a film, twelve pieces long:
+
+film = Path("stream.gif")
+plots.animate(cut(matched, 12), film, draws=600, between=3)
+film
+
+# %%
+# Ways
+# ----
+# The same forty latents on their way to the data. Likelihood does not mind detours; a price on them, or matching with
+# pairs that are close, makes ways straight, and straight ways need few steps of a solver.
+
+paired = trained("cnf", partial(matching, coupling="optimal"), updates=1500, lr=1e-2, hidden=(64, 64))
+z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+flows = {"likelihood": cnf, "OT-Flow": otflow, "matching": matched, "matching, close pairs": paired}
+figure = Figure(figsize=(10, 2.9), layout="constrained")
+for ax, (name, model) in zip(figure.subplots(1, 4, sharex=True, sharey=True), flows.items(), strict=True):
+    way = torch.stack([step.points for step in trace(cut(model, 24), z, start="latent")[:-1]])
+    longer = way.diff(dim=0).norm(dim=-1).sum(0) / (way[-1] - way[0]).norm(dim=-1)
+    ax.plot(*way.permute(2, 0, 1), color=plots.MUTED, linewidth=0.8)
+    ax.plot(*z.T, ".", color=plots.INK, markersize=3)
+    ax.plot(*way[-1].T, ".", color=plots.SAMPLES, markersize=5)
+    ax.set(title=f"{name}\nmedian detour {100 * float(longer.median() - 1):.0f} %", aspect="equal")
+figure
