@@ -134,15 +134,15 @@ figure
 
 mass = torch.trapezoid(torch.trapezoid(density * lat.cos(), latitude, dim=1), longitude)
 uniform = 1 / (4 * math.pi)
-print(f"mass {float(mass):.4f}; uniform would be {uniform:.4f} everywhere, the highest is {float(density.max()):.3f}")
+print(f"mass {float(mass):.4f}; highest density {float(density.max()):.3f}, where a uniform one has {uniform:.4f}")
 assert abs(float(mass) - 1) < 2e-2
 
 # %%
 # What the laws check here
 # ------------------------
-# "ends meet" is the law of the missing seam. "jacobian" and "ladj by integration" measure on the surface itself, and the
-# inputs of every law lie on the circle or the sphere, because the space says where. Here for one layer of the globe:
-# the coordinates that it moves in, longitude and height, begin and end on the sphere.
+# "ends meet" is the law of the missing seam. "jacobian" and "ladj by integration" measure on the surface itself, and
+# the inputs of every law lie on the circle or the sphere, because the space says where. Here for one layer of the
+# globe: it moves in longitude and height, and begins and ends on the sphere.
 
 layer = Compose(globe.transform.parts[1:5])
 print(doctor.check(layer))
