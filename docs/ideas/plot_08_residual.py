@@ -72,6 +72,14 @@ for part in resflow.transform.parts[1:]:
     assert type(part).__name__ != "Residual" or (factor.min() > 0 and factor.max() < 2)
 
 # %%
+# Contractions and any linear map: free-form flows
+# ------------------------------------------------
+# The same networks, with a learned linear map after each. They are made for ``training.FreeForm``, an objective without
+# Jacobians for many features; here two features are trained by likelihood, as all others.
+
+plots.warp(trained("freeform", steps=250, lr=5e-2, layers=3, hidden=(32, 32), lipschitz=0.97))
+
+# %%
 # Down a convex potential: CP-Flow
 # --------------------------------
 # Each layer is the gradient of a convex network. Its Jacobian is symmetric and positive definite: it stretches along
