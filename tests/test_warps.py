@@ -48,6 +48,11 @@ def test_warp_shows_squares_as_squares_where_both_features_can_be_seen(width: fl
     assert np.isclose(*sides) == one_scale
 
 
+def test_warp_draws_layers_that_see_features_as_tokens() -> None:
+    axes = plots.warp(flow("tarflow", 2, layers=1, width=4, depth=1, heads=1), draws=50)
+    assert all(ax.collections[0].get_offsets().shape == (50, 2) for ax in axes)
+
+
 def test_stretch_shows_the_factor_of_area() -> None:
     left, right = plots.stretch(SIX, bounds=(0.0, 1.0, 0.0, 1.0))
     assert np.allclose(left.images[0].get_array(), math.log(6), atol=1e-5)

@@ -197,7 +197,7 @@ def _frames(where: str, flow: Flow, draws: int, reach: float, seed: int) -> list
         grid = _lines(reach).to(points)
         steps = trace(flow, torch.cat([grid.reshape(-1, 2), points]), start="latent")
     depth = points.norm(dim=-1).cpu().numpy()
-    places = [step.points.double().cpu().numpy() for step in steps]
+    places = [step.points.flatten(1).double().cpu().numpy() for step in steps]  # some layers see tokens
     titles = [step.name for step in steps[:-1]] + [f"{steps[-1].name}: data"]
     size = grid[..., 0].numel()
     return [
