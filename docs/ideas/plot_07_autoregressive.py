@@ -51,7 +51,7 @@ x, fresh = (moons.sample(3000, generator=torch.Generator().manual_seed(k)) for k
 truth = float(moons.log_prob(fresh).mean())
 
 
-def trained(name, steps=300, lr=None, **options):
+def trained(name, steps=260, lr=None, **options):
     torch.manual_seed(0)
     model = flow(name, 2, hidden=(32, 32), **options)
     fit(model, x.float(), max_steps=steps, lr=lr, seed=0, baselines=())
@@ -68,7 +68,7 @@ plots.warp(trained("maf", lr=5e-2, layers=4))
 
 # %%
 
-plots.warp(trained("iaf", steps=400, lr=5e-2, layers=4))
+plots.warp(trained("iaf", steps=350, lr=5e-2, layers=4))
 
 # %%
 # Splines: NSF, autoregressive.
@@ -101,4 +101,4 @@ plots.warp(trained("bpf", layers=2))
 # No scalar map with parameters from a network, but one network each of whose outputs rises with its own input and
 # depends freely on those before.
 
-plots.warp(trained("bnaf", steps=300, layers=2))
+plots.warp(trained("bnaf", layers=2))

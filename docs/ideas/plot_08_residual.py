@@ -57,7 +57,7 @@ plots.warp(trained("sylvester", layers=4))
 # :math:`z = x + g(x)` with :math:`\|g(x) - g(y)\| < \|x - y\|`: no point can catch up with another, so the map is
 # invertible whatever the network :math:`g` does else.
 
-resflow = trained("resflow", steps=300, layers=4, hidden=(32, 32), lipschitz=0.97)
+resflow = trained("resflow", steps=250, layers=4, hidden=(32, 32), lipschitz=0.97)
 plots.warp(resflow)
 
 # %%

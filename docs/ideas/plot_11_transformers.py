@@ -30,15 +30,14 @@ def trained(name, steps=350, **options):
 # %%
 # Token by token: TarFlow
 # -----------------------
-# An autoregressive flow: a causal transformer reads the tokens so far and scales and shifts the next one. Every other
-# layer reads backwards.
+# An autoregressive flow: a causal transformer reads the tokens so far and moves the next one. Every other layer
+# reads backwards. With ``bins``, as here, features are bent by splines, and without only scaled and shifted.
 
-plots.warp(trained("tarflow", layers=4))
+plots.warp(trained("tarflow", layers=3, bins=8))
 
 # %%
 # Half of the tokens: Jet
 # -----------------------
-# Couplings: a transformer reads one half and says how the other half moves, so that drawing takes one pass. With
-# ``bins`` both bend by splines instead of scaling and shifting.
+# Couplings: a transformer reads one half and says how the other half moves, so that drawing takes one pass.
 
 plots.warp(trained("jet", layers=3, bins=8))

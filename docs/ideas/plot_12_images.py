@@ -72,9 +72,10 @@ for step in trace(model, x[:1], label[:1]):
     print(f"{step.name:12} {tuple(step.points.shape[1:])!s:10} ladj {float(step.ladj):+9.2f}")
 
 # %%
-# Spread: a pixel of value 3 becomes a number between 3 and 4, another one each time.
+# Spread: a pixel of value 3 becomes a number between 3 and 4, another one each time. (The layer also divides by 17,
+# which the picture undoes.)
 
-spread = torch.cat([model.transform.parts[0](x[train])[0] for _ in range(3)])[:, 0, 2, 2]
+spread = 17 * torch.cat([model.transform.parts[0](x[train])[0] for _ in range(3)])[:, 0, 2, 2]
 figure = Figure(figsize=(7, 2.4), layout="constrained")
 ax = figure.subplots()
 ax.hist(spread, bins=17 * 6, range=(0, 17), color=plots.SAMPLES, alpha=0.7, label="spread, three times")
