@@ -13,7 +13,6 @@ import torch
 from matplotlib.figure import Figure
 
 from unwarp import doctor, fit, flow, plots
-from unwarp.transforms import Compose
 
 generator = torch.Generator().manual_seed(0)
 
@@ -140,9 +139,8 @@ assert abs(float(mass) - 1) < 2e-2
 # %%
 # What the laws check here
 # ------------------------
-# "ends meet" is the law of the missing seam. "jacobian" and "ladj by integration" measure on the surface itself, and
-# the inputs of every law lie on the circle or the sphere, because the space says where. Here for one layer of the
-# globe: it moves in longitude and height, and begins and ends on the sphere.
+# "ends meet" is the law of the missing seam: the two ends of a turn go to one place. "jacobian" and "ladj by integration"
+# measure on the surface itself, and the inputs of every law lie on the circle or the sphere, because the space says
+# where. Here for the layers of the torus:
 
-layer = Compose(globe.transform.parts[1:5])
-print(doctor.check(layer))
+print(doctor.check(torus.transform))
