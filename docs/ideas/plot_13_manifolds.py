@@ -139,7 +139,7 @@ assert abs(float(mass) - 1) < 2e-2
 # %%
 # What the laws check here
 # ------------------------
-# "ends meet" is the law of the missing seam: the two ends of a turn go to one place. "jacobian" and "ladj by integration"
+# "ends meet" is the law of the missing seam: both ends of a turn go to one place. "jacobian" and "ladj by integration"
 # measure on the surface itself, and the inputs of every law lie on the circle or the sphere, because the space says
 # where. Here for the layers of the torus:
 
