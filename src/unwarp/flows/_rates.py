@@ -17,6 +17,7 @@ RATES: dict[str, float] = {
     "planar": 5e-2,
     "radial": 5e-2,
     "resflow": 5e-2,
+    "residual_image": 3e-2,  # digits, 15 seconds: 3.03 bits a pixel, at 1e-2 3.17
     "sospf": 3e-2,
     "sylvester": 5e-2,
     "triangular": 5e-2,
