@@ -23,7 +23,16 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "ideas"]
+HERE = Path(__file__).parent
+exclude_patterns = [
+    "_build",
+    "ideas",
+    *(  # earlier builds leave pages of scripts that are gone
+        f"_gallery/{page.name}"
+        for page in HERE.glob("_gallery/plot_*.rst")
+        if not (HERE / "ideas" / f"{page.stem}.py").exists()
+    ),
+]
 suppress_warnings = [
     "myst.xref_missing",
     "config.cache",
