@@ -104,7 +104,7 @@ figure
 # as in two. Training sees a noisy density. Here too a price on fast changes matters: the estimate is of the equation,
 # and should the solver's few steps not follow it, training would use the gap.
 
-show(trained("ffjord", gentle, updates=80, hidden=(32, 32), solver="midpoint"))
+show(trained("ffjord", regularised_likelihood, updates=80, hidden=(32, 32), solver="midpoint"))
 
 # %%
 # Down a potential: OT-Flow
