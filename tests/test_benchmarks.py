@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -126,3 +127,17 @@ def test_speed_puts_its_tables_into_a_page(tmp_path: Path, monkeypatch: pytest.M
     assert there.read_text() == f"before\n<!-- tables: begin -->\n{text}\n<!-- tables: end -->\nafter\n"
     page.draw({"a": cell}, tmp_path / "speed.png", clock="cpu")
     assert (tmp_path / "speed.png").stat().st_size > 1000
+
+
+def test_images_are_read_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the archive's own names; a pixel that is always the same costs little, one that tells nothing all it can."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setenv("UNWARP_DATA", str(tmp_path))
+    x = np.arange(256, dtype=np.uint8).repeat(784).reshape(-1, 28, 28)
+    (tmp_path / "image_mnist").mkdir()
+    np.savez(tmp_path / "image_mnist" / "mnist.npz", x_train=x, x_val=x[:3], x_test=x)
+    bench = load("images")
+    train, validation, test = bench.images("mnist")
+    assert (train.shape, validation.shape) == ((256, 1, 28, 28), (3, 1, 28, 28))
+    assert bench.independent(train, test, 256) == pytest.approx(8.0)
+    assert bench.independent(0 * train, 0 * test, 256) == pytest.approx(np.log2(512 / 257), rel=1e-5)
