@@ -72,6 +72,15 @@ def test_slopes_that_fields_write_out(made):
     assert torch.allclose(slope, expected[1], atol=1e-12)
 
 
+def test_derivatives_that_fields_write_out_along_directions():
+    made, x, context, ways = field(3, 2), points(4, 3), points(4), points(8, 3).unflatten(0, (4, 2))
+    t = torch.tensor(0.3, dtype=torch.float64)
+    value, along = made.push(x, t, context, ways)
+    expected = jacobian(lambda x: made(x, t, context), x)
+    assert torch.allclose(value, expected[0], atol=1e-12)
+    assert torch.allclose(along, ways @ expected[1].mT, atol=1e-12)
+
+
 def test_potential_is_one():
     """The slope of a gradient is symmetric, and the Hamilton-Jacobi term is zero where nothing moves."""
     made = perturbed(PotentialField(3, width=6), scale=0.5).double()

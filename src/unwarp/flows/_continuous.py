@@ -70,7 +70,7 @@ def ffjord(
     layers: Layers = 1,
     hidden: Hidden = (64, 64),
     time: Time = 2,
-    solver: Solver = "rk4",
+    solver: Solver = "midpoint",
     steps: Steps = 8,
     tolerance: Tolerance = 1e-5,
     gradients: Literal["direct", "adjoint"] = "direct",

@@ -59,11 +59,11 @@ class PotentialField(nn.Module):
     def linearize(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         r"""The velocity and its slope $-\nabla_x^2 \Phi$, `(*batch, features, features)`."""
         gradient, low, high, pull = self._gradient(x, t, context)
-        ways = (self.first.weight * self.first.scale)[:, : self.features]
-        through = self._second @ (low.unsqueeze(-1) * ways)
-        bend_low = ((1 - low.square()) * pull).unsqueeze(-1)
-        bend_high = ((1 - high.square()) * self.weight).unsqueeze(-1)
-        hessian = ways.mT @ (bend_low * ways) + through.mT @ (bend_high * through)
+        ways = (self.first.weight * self.first.scale)[:, : self.features].mT
+        through = F.linear(low.unsqueeze(-2) * ways, self._second)  # rows of features by units: one product for all
+        bend_low = ((1 - low.square()) * pull).unsqueeze(-2)
+        bend_high = ((1 - high.square()) * self.weight).unsqueeze(-2)
+        hessian = (bend_low * ways) @ ways.mT + (bend_high * through) @ through.mT
         straight = (self.matrix + self.matrix.mT)[: self.features, : self.features]
         return -gradient[..., : self.features], -(hessian + straight)
 

@@ -47,6 +47,13 @@ class LinearizedField(Protocol):
     def linearize(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]: ...
 
 
+@runtime_checkable
+class PushingField(Protocol):
+    """A field that knows its own derivative along directions, faster than by automatic differentiation."""
+
+    def push(self, x: Tensor, t: Tensor, context: Tensor | None, ways: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
 class Transport(NamedTuple):
     """What `Continuous.transport` found on the way.
 
@@ -129,6 +136,7 @@ class Continuous(Transform):
         _one_of("gradients", gradients, ("direct", "adjoint"))
         self.field = field
         self._linearized = isinstance(field, LinearizedField)
+        self._pushing = isinstance(field, PushingField)
         self.noise = Noise() if trace == "hutchinson" else None
         self.gradients: Literal["direct", "adjoint"] = gradients
         self._choose(solver, steps, tolerance)
@@ -258,7 +266,7 @@ class Continuous(Transform):
         d = x.shape[-1]
 
         def rate(state: Tensor, t: Tensor) -> Tensor:
-            v, along = directional(lambda x: self._field(x, t, context), state[..., :d], probe)
+            v, along = self._along(state[..., :d], t, context, probe)
             return torch.cat([v, torch.stack([(probe * along).sum(-1), along.square().sum(-1)], -1)], -1)
 
         state = torch.cat([x, x.new_zeros(*x.shape[:-1], 2)], -1)
@@ -270,6 +278,13 @@ class Continuous(Transform):
         if self._linearized:
             return cast("LinearizedField", self.field).linearize(x, t, context)
         return jacobian(lambda x: self._field(x, t, context), x)
+
+    def _along(self, x: Tensor, t: Tensor, context: Tensor | None, way: Tensor) -> tuple[Tensor, Tensor]:
+        """The velocity and its derivative along one direction."""
+        if self._pushing:
+            v, along = cast("PushingField", self.field).push(x, t, context, way.unsqueeze(-2))
+            return v, along.squeeze(-2)
+        return directional(lambda x: self._field(x, t, context), x, way)
 
     def _undone(self, x: Tensor, n: int, context: Tensor | None) -> Tensor:
         """Where the n-th step came from."""
@@ -301,7 +316,7 @@ class Continuous(Transform):
             if probe is None:
                 v, slope = self._slope(state[0], t, here)
                 return v, slope.diagonal(dim1=-2, dim2=-1).sum(-1), *still
-            v, along = directional(lambda x: self._field(x, t, here), state[0], probe)
+            v, along = self._along(state[0], t, here, probe)
             return v, (probe * along).sum(-1), *still
 
         end = integrate_adaptively(
