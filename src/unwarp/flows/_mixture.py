@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from unwarp.distributions import Flow, GaussianMixture, Normal
 from unwarp.errors import ConfigError
-from unwarp.flows._ends import opening
+from unwarp.flows._ends import Tails, opening
 from unwarp.flows._recipe import Bins, Components, Context, Features, Hidden, Layers, Supports, recipe
 from unwarp.networks import MaskedMLP
 from unwarp.transforms import Autoregressive, Compose, Elementwise, Transform
@@ -41,7 +39,7 @@ def copula(
     layers: Layers = 3,
     bins: Bins = 8,
     hidden: Hidden = (64, 64),
-    tails: Literal["light", "heavy"] = "light",
+    tails: Tails = "heavy",
     support: Supports = "real",
 ) -> Flow:
     """Marginals and dependence apart: a spline to normal scores for each feature, then autoregressive splines.
@@ -54,7 +52,8 @@ def copula(
         layers: number of layers of the dependence.
         bins: bins of each spline; the marginals have four times as many.
         hidden: sizes of the conditioners' hidden layers.
-        tails: "heavy" gives each marginal learned tails.
+        tails: "heavy" gives each marginal learned tails, which `adapt` sets and which are the identity where the data's
+            are light; "light" leaves them out: rows far outside the splines' box then have a normal density.
         support: as for `gmm`.
 
     Source: Wiese, Knobloch and Korn, 2019, arXiv:1907.03361.

@@ -14,6 +14,7 @@ RATES: dict[str, float] = {
     "cpflow": 5e-2,
     "ffjord": 5e-2,
     "naf": 3e-2,
+    "otflow": 3e-2,
     "planar": 5e-2,
     "radial": 5e-2,
     "resflow": 5e-2,

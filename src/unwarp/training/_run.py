@@ -26,6 +26,7 @@ from unwarp.training._random import Randomness, fresh_seed, mixed
 from unwarp.training._rows import Rows, Validation, batches, encoded, frozen_prefix, split
 from unwarp.training._schedule import Schedule, default_batch, default_steps
 from unwarp.training._settings import Ledger, Settings
+from unwarp.training._settle import comes_back, free_of_steps, settle, stepping
 
 __all__ = ["Run"]
 
@@ -34,6 +35,7 @@ _STEER = 8_192  # held-out rows that steer the run; all of them are scored at th
 _ADAPT = 100_000  # rows that the flow adapts to
 _STALE = 5  # validations without gain that patience lasts at least
 _BROKEN = 3  # steps that are not finite between two looks before weights are put back
+_THERE_AND_BACK = 200  # rows that must return, of a flow whose map nothing else keeps one to one
 _ROLLBACKS = 5  # times that weights are put back before the run is given up
 _BEAT = 1.0  # seconds after which slow steps are reported between two looks
 
@@ -93,6 +95,11 @@ class Run:
                 if self._best:
                     self._flow.load_state_dict(self._best)
                 self._flow.eval()
+                if self._best:
+                    with Randomness(mixed(self._ledger.seed, 4), self._device):
+                        settle(
+                            self._target, self._rows if self._scored is None else self._scored, self._settings.objective
+                        )
         yield self._event("done")
 
     def history(self, baselines: Sequence[Baseline], *, interrupted: bool) -> History:
@@ -141,7 +148,7 @@ class Run:
         self._best = averaged_weights(self._good)
         if self._over():
             self._ledger.stopped = "budget"
-        return [] if self._steer is None else [self._validate()]
+        return [] if self._steer is None else self._validate()
 
     def _take_up(self, saved: dict[str, Tensor]) -> None:
         """Go on from a saved run."""
@@ -181,7 +188,7 @@ class Run:
         if self._steer is None:
             self._best, ledger.best_step = averaged_weights(self._good), ledger.step
         elif ledger.step % self._interval() == 0 or ledger.stopped is not None:
-            events.append(self._validate())
+            events += self._validate()
         self._write()
         return events
 
@@ -195,10 +202,10 @@ class Run:
             ledger.stopped = "diverged"
         return self._event("rollback")
 
-    def _validate(self) -> Step:
+    def _validate(self) -> list[Step]:
         """Value the averaged weights; keep them if they are the best, end the run if that has long been otherwise."""
-        ledger = self._ledger
-        value = self._value()
+        ledger, folds = self._ledger, self._folds()
+        value = math.inf if folds else self._value()
         better = math.isfinite(value) and (ledger.best is None or value < ledger.best)
         ledger.validation.append((ledger.step, value if math.isfinite(value) else None))
         progress = self._progress()
@@ -211,7 +218,18 @@ class Run:
         tired = ledger.stale >= _STALE and progress - ledger.best_progress > self._settings.patience
         if tired and ledger.stopped is None:
             ledger.stopped = "patience"
-        return self._event("validation", value)
+        events = [self._event("validation", value)]
+        if folds and ledger.stopped is None:
+            self._good |= {f"{kind}.{name}": t for name, t in self._best.items() for kind in ("flow", "mean")}
+            events.append(self._roll_back())
+        return events
+
+    def _folds(self) -> bool:
+        """Has the flow stopped being one to one? Then its likelihood is no likelihood, however good."""
+        if self._steer is None or free_of_steps(self._settings.objective) or not stepping(self._target):
+            return False
+        with self._learner.averaged(), Randomness(mixed(self._ledger.seed, 2), self._device):
+            return not comes_back(self._target, self._steer, _THERE_AND_BACK)
 
     def _value(self) -> float:
         """The objective of the averaged weights on the held-out rows that steer; draws are the same each time."""
