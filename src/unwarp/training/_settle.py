@@ -78,6 +78,5 @@ def _near(there: Tensor, here: Tensor) -> Tensor:
 
 def _remember(flow: Distribution, layers: list[Continuous]) -> None:
     """The number of steps as an option, which the model file keeps."""
-    spec = flow.spec if isinstance(flow, Flow) else None
-    if spec is not None and "steps" in spec["options"]:
-        flow.spec = spec | {"options": spec["options"] | {"steps": layers[0].steps}}  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(flow, Flow) and flow.spec is not None and "steps" in flow.spec["options"]:
+        flow.spec = flow.spec | {"options": flow.spec["options"] | {"steps": layers[0].steps}}
