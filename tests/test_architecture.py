@@ -174,7 +174,8 @@ def test_a_class_is_abstract_or_final() -> None:
     for node in known.values():
         for base in node.bases:
             parent = ast.unparse(base).split(".")[-1].split("[")[0]
-            if parent in known and parent not in errors:
+            ours = not ast.unparse(base).startswith("torch.")
+            if ours and parent in known and parent not in errors:
                 assert is_abstract(known[parent]), f"{node.name} is a subclass of {parent}, which is not abstract"
 
 

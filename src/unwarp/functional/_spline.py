@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unwarp.kernels import fused
+
 __all__ = [
     "Place",
     "boxed",
@@ -35,6 +37,7 @@ class _Bin(NamedTuple):
     d1: Tensor
 
 
+@fused
 def rational_quadratic(
     x: Tensor, params: Tensor, *, bound: float, min_bin: float, min_slope: float
 ) -> tuple[Tensor, Tensor]:
@@ -65,6 +68,7 @@ def rational_quadratic(
     return boxed(piece, x, bound)
 
 
+@fused
 def rational_quadratic_inverse(
     y: Tensor, params: Tensor, *, bound: float, min_bin: float, min_slope: float
 ) -> tuple[Tensor, Tensor]:
@@ -92,7 +96,7 @@ def periodic_rational_quadratic(
         min_slope: floor of the slope at a knot.
     """
     k = _locate_around(x, params, 0, min_bin, min_slope)
-    return _evaluate(((x - k.x) / k.w).clamp(0.0, 1.0), k)
+    return _evaluate(_share((x - k.x) / k.w), k)
 
 
 def periodic_rational_quadratic_inverse(
@@ -103,13 +107,18 @@ def periodic_rational_quadratic_inverse(
 
 
 def _solve(y: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:
-    theta = ((y - k.y) / k.h).clamp(0.0, 1.0)
+    theta = _share((y - k.y) / k.h)
     s = k.h / k.w
     bend = theta * (k.d0 + k.d1 - 2 * s)
     a, b, c = s - k.d0 + bend, k.d0 - bend, -s * theta
     root = (b * b - 4 * a * c).clamp(min=torch.finfo(y.dtype).tiny).sqrt()
-    xi = (2 * c / (-b - root)).clamp(0.0, 1.0)
+    xi = _share(2 * c / (-b - root))
     return k.x + k.w * xi, -_evaluate(xi, k)[1]
+
+
+def _share(v: Tensor) -> Tensor:
+    """`v` within [0, 1], which only rounding leaves; its gradient passes, where a clamp stops it on knots."""
+    return v + (v.clamp(0.0, 1.0) - v).detach()
 
 
 def _evaluate(xi: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:

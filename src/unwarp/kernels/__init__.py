@@ -1,0 +1,62 @@
+"""Fused twins of functions in `unwarp.functional`: the same numbers, computed in one pass by compiled code.
+
+They are optional, and nothing but speed depends on them. `status` tells which are in use; the environment variable
+`UNWARP_KERNELS=off` switches them off. They take ordinary calls on the CPU in float32 and float64; compiled, mapped
+(vmap), traced and forward-mode calls, second derivatives and GPUs are served by the reference in torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from unwarp.kernels._library import load
+from unwarp.kernels._spline import Pair, Spline
+
+__all__ = ["fused", "status"]
+
+_found, _reason = load()
+_TABLE: dict[str, Spline] = (
+    {}
+    if _found is None
+    else {
+        "rational_quadratic": Spline(_found, inverse=False),
+        "rational_quadratic_inverse": Spline(_found, inverse=True),
+    }
+)
+
+
+Map = TypeVar("Map", bound=Callable[..., Pair])
+
+
+def fused(reference: Map) -> Map:
+    """The function `reference` of torch, by the kernel of its name where there is one that takes the call.
+
+    The reference stays within reach as `__wrapped__`.
+    """
+    kernel = _TABLE.get(reference.__name__)
+    if kernel is None:
+        return reference
+
+    @functools.wraps(reference)
+    def call(*tensors: Tensor, **options: Any) -> Pair:
+        if torch.compiler.is_compiling() or len(tensors) != 2 or not kernel.takes(*tensors):
+            return reference(*tensors, **options)
+        return kernel(reference, *tensors, **options)
+
+    return cast("Map", call)
+
+
+def status() -> dict[str, str]:
+    """Of each kernel "in use", or why it is not.
+
+    Example:
+        >>> from unwarp import kernels
+        >>> sorted(kernels.status())
+        ['rational_quadratic', 'rational_quadratic_inverse']
+    """
+    return dict.fromkeys(("rational_quadratic", "rational_quadratic_inverse"), _reason or "in use")
