@@ -28,6 +28,10 @@ def start(threads: int) -> None:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
+def preload(library: str) -> None:
+    """JAX may start threads when it is imported, so a fork imports it itself."""
+
+
 def clear() -> None:
     """Drop what was compiled."""
     import jax
@@ -120,7 +124,7 @@ def flowjax(model: str, size: Size) -> Timed:
         "bnaf": lambda: flows.block_neural_autoregressive_flow(nn_depth=1, nn_block_dim=UNITS, **given),
     }
     if model not in makers:
-        raise Absent(f"FlowJAX has no {model}")
+        raise Absent("no such flow")
     built = makers[model]()
     params, static = eqx.partition(
         built, eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, paramax.NonTrainable)
@@ -157,7 +161,7 @@ def distrax(model: str, size: Size) -> Timed:
     features, n, bins = size["event"][0], size["batch"], size["bins"]
     outputs = {"realnvp": 2, "nsf coupling": 3 * bins + 1}.get(model)
     if outputs is None:
-        raise Absent(f"distrax has no {model}")
+        raise Absent("no such flow")
     widths = [features, size["hidden"], size["hidden"], features * outputs]
     keys = jax.random.split(jax.random.key(0), size["layers"])
 

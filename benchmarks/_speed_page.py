@@ -56,11 +56,11 @@ def _times(found: list[dict[str, Any]], clock: str) -> str:
             row, ours = cell["row"], cell["libraries"].get("unwarp", {}).get(task, {})
             if clock not in ours:
                 continue
-            times, gemm = ours[clock], cell["limits"]["gemm"]
+            times, limits = ours[clock], _limits(found, row["threads"])
             line = [f"{task}: {row['model']}", *(str(row[name]) for name in ("features", "batch", "threads"))]
             line.append(f"{_ms(times['median'])} ({_ms(times['low'])} to {_ms(times['high'])})")
-            line.append(f"{ours['flop'] / times['median'] / gemm:.0%}" if "flop" in ours else "-")
-            line.append(f"{_floor(ours, cell['limits']) / times['median']:.0%}" if "flop" in ours else "-")
+            line.append(f"{ours['flop'] / times['median'] / limits['gemm']:.0%}" if "flop" in ours else "-")
+            line.append(f"{_floor(ours, limits) / times['median']:.0%}" if "flop" in ours else "-")
             for name in present:
                 ratio = cell["libraries"].get(name, {}).get(task, {}).get(f"{clock}_ratio")
                 line.append(f"{ratio['median']:.2f}" if ratio else "-")
@@ -76,6 +76,15 @@ def _times(found: list[dict[str, Any]], clock: str) -> str:
         *present,
     ]
     return _record.table(lines, header)
+
+
+def _limits(found: list[dict[str, Any]], threads: int) -> dict[str, float]:
+    """The best that was measured beside any row: the machine can do that."""
+    known = [cell["limits"] for cell in found if cell["row"]["threads"] == threads and cell["limits"]]
+    return {
+        "gemm": max(limits["gemm"] for limits in known),
+        "dispatch": min(limits["dispatch"] for limits in known),
+    }
 
 
 def _ms(seconds: float) -> str:
@@ -163,6 +172,7 @@ def draw(cells: Cells, path: Path, *, clock: str) -> None:
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib import ticker
 
     found = [cell for cell in cells.values() if "row" in cell and cell["row"]["threads"] == 1]
     largest = max(cell["row"]["batch"] for cell in found if cell["row"]["batch"] <= 512)
@@ -184,8 +194,11 @@ def draw(cells: Cells, path: Path, *, clock: str) -> None:
         ax.axvline(1.0, color="black", lw=1)
         ax.set_xscale("log")
         ax.set_title({"train": "training step", "log_prob": "log_prob", "sample": "sample"}[task])
-        ax.set_xlabel("times unwarp's seconds (to the right: slower than unwarp)")
+        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        ax.xaxis.set_minor_formatter(ticker.NullFormatter())
         ax.grid(axis="x", which="both", alpha=0.2)
+    axes[1].set_xlabel("a peer's time in unwarp's: to the right of 1, unwarp is faster")
     labels = [f"{cell['row']['model']}, {cell['row']['features']}" for cell in found]
     axes[0].set_yticks(range(len(found)), labels)
     handles = {text: mark for ax in axes for mark, text in zip(*ax.get_legend_handles_labels(), strict=True)}

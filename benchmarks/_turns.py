@@ -108,6 +108,7 @@ class _Service:
 
     def memory(self, library: str, model: str, size: dict[str, Any]) -> dict[str, Any]:
         """MiB that a training step needs beyond what is there before and after it, in a fork without a past."""
+        self.module.preload(library)
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:

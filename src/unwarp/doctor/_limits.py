@@ -13,6 +13,7 @@ __all__ = ["Limits", "limits"]
 
 _SIDE = 512  # of the matrices that are multiplied
 _LARGE = 1 << 24  # numbers to copy: more than caches hold
+_TRIES = 10  # a busy machine interrupts some
 _MANY = 1 << 16  # numbers to exponentiate: as many as caches hold
 
 
@@ -80,10 +81,11 @@ def limits(*, seconds: float = 0.2) -> Limits:
 
 
 def best(call: Callable[[], object], seconds: float) -> float:
-    """The fewest seconds that a call took, of as many tries as fit."""
+    """The fewest seconds that a call took, of as many tries as fit and `_TRIES` at least."""
     call()
-    least, end = float("inf"), time.perf_counter() + seconds
-    while (start := time.perf_counter()) < end:
+    least, tries, end = float("inf"), 0, time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end or tries < _TRIES:
         call()
         least = min(least, time.perf_counter() - start)
+        tries += 1
     return least
