@@ -32,7 +32,7 @@ __all__ = ["Run"]
 
 _LOOK = 20  # steps between two looks at what the device has counted
 _STEER = 8_192  # held-out rows that steer the run; all of them are scored at the end
-_ADAPT = 100_000  # rows that the flow adapts to
+_ADAPT = 100_000, 2**23  # rows that the flow adapts to, and entries in all of them
 _STALE = 5  # validations without gain that patience lasts at least
 _BROKEN = 3  # steps that are not finite between two looks before weights are put back
 _THERE_AND_BACK = 200  # rows that must return, of a flow whose map nothing else keeps one to one
@@ -122,7 +122,7 @@ class Run:
             self._flow.load_state_dict(_under("now.flow.", self._saved))
         elif self._settings.start == "adapt":
             with self._random:
-                _adapt(self._flow, self._train.take(slice(_ADAPT)), self._device, self._dtype)
+                _adapt(self._flow, self._train, self._device, self._dtype)
         prefix, self._target = None, self._flow
         if self._settings.objective is likelihood and isinstance(self._flow, Flow):
             prefix, self._target = frozen_prefix(self._flow)
@@ -334,7 +334,8 @@ class Run:
 
 
 def _adapt(flow: Distribution, rows: Rows, device: torch.device, dtype: torch.dtype) -> None:
-    """Let the flow follow the data, in the data's precision when that is the finer one."""
+    """Let the flow follow the first of the data, in their precision when that is the finer one."""
+    rows = rows.take(slice(min(_ADAPT[0], max(1, _ADAPT[1] // rows.x[0].numel()))))
     working = torch.promote_types(rows.x.dtype, dtype)
     before = {name: t.dtype for name, t in chain(flow.named_parameters(), flow.named_buffers())}
     context, weight = (None if t is None else t.to(device, working) for t in (rows.context, rows.weight))
