@@ -184,7 +184,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--bins", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--slice", type=float, default=0.15, help="seconds of one library's turn in a round, about")
+    parser.add_argument("--slice", type=float, default=0.1, help="seconds of one library's turn in a round, about")
     parser.add_argument("--longest", type=float, default=20.0, help="seconds of a call, above which it is left out")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="peak memory of training")
     parser.add_argument("--jax", type=Path, default=_record.ROOT / ".venv-bench-jax" / "bin" / "python")
