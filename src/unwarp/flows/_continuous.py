@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Unpack
 from pydantic import Field
 
 from unwarp.distributions import Flow
-from unwarp.flows._ends import Ends, Tails, vectors
+from unwarp.flows._ends import HeavyEnds, vectors
 from unwarp.flows._recipe import Context, Features, Hidden, Layers, recipe
 from unwarp.networks import PotentialField, VectorField
 from unwarp.transforms import Continuous
@@ -32,8 +32,7 @@ def cnf(
     solver: Solver = "midpoint",
     steps: Steps = 8,
     tolerance: Tolerance = 1e-6,
-    tails: Tails = "heavy",
-    **ends: Unpack[Ends],
+    **ends: Unpack[HeavyEnds],
 ) -> Flow:
     """Continuous normalizing flow: features move along a learned, time-dependent vector field.
 
@@ -49,9 +48,8 @@ def cnf(
         solver: "euler", "midpoint" or "rk4" in fixed steps, or adaptive ("bosh3", "dopri5", "dopri8").
         steps: number of steps of a solver of fixed steps.
         tolerance: error of a step of an adaptive solver.
-        tails: "heavy" adds a learned map next to the data, which `adapt` sets and which is the identity where tails are
-            light: without it, rows far outside make fields so steep that their steps fold. "light" leaves it out.
-        ends: what is before and after the layers, see `Ends`.
+        ends: what is before and after the layers, see `Ends`; tails are "heavy", as rows far outside would make fields
+            so steep that their steps fold.
 
     Source: Chen, Rubanova, Bettencourt and Duvenaud, 2018, arXiv:1806.07366.
     """
@@ -62,7 +60,7 @@ def cnf(
         )
         for _ in range(layers)
     ]  # fmt: skip
-    return vectors(features, parts, {**ends, "tails": tails})
+    return vectors(features, parts, ends)
 
 
 @recipe
@@ -77,8 +75,7 @@ def ffjord(
     steps: Steps = 8,
     tolerance: Tolerance = 1e-5,
     gradients: Literal["direct", "adjoint"] = "direct",
-    tails: Tails = "heavy",
-    **ends: Unpack[Ends],
+    **ends: Unpack[HeavyEnds],
 ) -> Flow:
     """FFJORD: a continuous flow whose log density is estimated, by one random direction a row.
 
@@ -97,7 +94,7 @@ def ffjord(
         )
         for _ in range(layers)
     ]  # fmt: skip
-    return vectors(features, parts, {**ends, "tails": tails})
+    return vectors(features, parts, ends)
 
 
 @recipe
@@ -110,8 +107,7 @@ def otflow(
     solver: Solver = "midpoint",
     steps: Steps = 4,
     tolerance: Tolerance = 1e-6,
-    tails: Tails = "heavy",
-    **ends: Unpack[Ends],
+    **ends: Unpack[HeavyEnds],
 ) -> Flow:
     """OT-Flow: a continuous flow down a learned potential, which optimal transport follows too.
 
@@ -129,4 +125,4 @@ def otflow(
         )
         for _ in range(layers)
     ]  # fmt: skip
-    return vectors(features, parts, {**ends, "tails": tails})
+    return vectors(features, parts, ends)

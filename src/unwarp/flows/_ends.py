@@ -18,7 +18,7 @@ from unwarp.flows._recipe import Components, Marginals, OneSupport, Supports
 from unwarp.transforms import LU, Compose, Elementwise, Householder, Standardize, Transform, Unconstrain, Whiten
 from unwarp.univariates import HeavyTail, RationalQuadratic
 
-__all__ = ["Ends", "opening", "vectors"]
+__all__ = ["Ends", "HeavyEnds", "opening", "vectors"]
 
 Base = Literal["normal", "student", "mixture"]
 Tails = Literal["light", "heavy"]
@@ -30,7 +30,7 @@ class Ends(TypedDict, total=False):
 
     Attributes:
         support: where features live: "real", "positive" or ("interval", low, high), one for all or one each.
-        tails: "heavy" adds a learned heavy-tail map next to the data, which `adapt` sets.
+        tails: "heavy" adds a learned map next to the data, which `adapt` sets: the identity where tails are light.
         marginals: bins of a learned spline for each feature next to the data, which `adapt` starts; 0 for none.
         mixing: "whiten" adds a fixed triangular map after the first layer, which `adapt` sets so that its output is
             uncorrelated: edges and gaps along the axes are the first layer's, narrow ridges across them the others'.
@@ -45,6 +45,12 @@ class Ends(TypedDict, total=False):
     mixing: Annotated[Mixing, Field(default="none")]
     base: Annotated[Base, Field(default="normal")]
     components: Annotated[Components, Field(default=8)]
+
+
+class HeavyEnds(Ends, total=False):
+    """`Ends` of recipes that rows far outside would break."""
+
+    tails: Annotated[Tails, Field(default="heavy")]
 
 
 def vectors(features: int, parts: Sequence[Transform], ends: Ends) -> Flow:

@@ -13,6 +13,7 @@ RATES: dict[str, float] = {
     "cnf": 5e-2,
     "cpflow": 5e-2,
     "ffjord": 5e-2,
+    "freeform": 3e-2,
     "naf": 3e-2,
     "otflow": 3e-2,
     "planar": 5e-2,

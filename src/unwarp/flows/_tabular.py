@@ -6,7 +6,7 @@ from typing import Literal, Unpack
 
 from unwarp.distributions import Flow
 from unwarp.errors import RecipeError
-from unwarp.flows._ends import Ends, Tails, vectors
+from unwarp.flows._ends import Ends, HeavyEnds, vectors
 from unwarp.flows._layers import autoregressive, couplings
 from unwarp.flows._recipe import Adjacency, Bins, Bound, Context, Features, Floor, Hidden, Layers, Passes, recipe
 from unwarp.networks import Centered
@@ -157,8 +157,7 @@ def nsf(
     structure: Literal["coupling", "autoregressive"] = "coupling",
     passes: Passes | None = None,
     adjacency: Adjacency | None = None,
-    tails: Tails = "heavy",
-    **ends: Unpack[Ends],
+    **ends: Unpack[HeavyEnds],
 ) -> Flow:
     """Neural spline flow: couplings or autoregressive layers of rational-quadratic splines.
 
@@ -176,9 +175,8 @@ def nsf(
         structure: "coupling" samples in one pass; "autoregressive" usually fits better.
         passes: as for `maf`; of the autoregressive structure only.
         adjacency: as for `maf`; of the autoregressive structure only.
-        tails: "heavy" adds a learned map next to the data, which `adapt` sets and which is the identity where tails are
-            light; "light" leaves it out: rows far outside the splines' box then have the base's density.
-        ends: as for `nice`.
+        ends: as for `nice`, but tails are "heavy": with "light" ones, rows far outside the splines' box have the base's
+            density.
 
     Raises:
         RecipeError: as for `maf`, or when `passes` or `adjacency` is given for couplings.
@@ -195,4 +193,4 @@ def nsf(
             "nsf: expected neither passes nor adjacency for couplings; got one. "
             'Set structure="autoregressive", or leave them out.'
         )
-    return vectors(features, parts, {**ends, "tails": tails})
+    return vectors(features, parts, ends)
