@@ -75,6 +75,7 @@ def unwarp_fused(model: str, size: Size) -> Timed:
 
 def _unwarp(model: str, size: Size, *, fused: bool) -> Timed:
     from unwarp import flow as make
+    from unwarp import kernels
 
     recipe, _, structure = model.partition(" ")
     features = size["event"][0]
@@ -87,6 +88,8 @@ def _unwarp(model: str, size: Size, *, fused: bool) -> Timed:
         "glow": {"levels": LEVELS, "layers": STEPS, "hidden": (CHANNELS,) * 2, "dequantization": "none"},
     }
     event = tuple(size["event"]) if model == "glow" else features
+    notes = ["fused Adam, as fit takes it"] if fused else []
+    notes += [f"fused spline kernels {word}" for word in sorted(set(kernels.status().values()))] if structure else []
     flow = make(recipe, event, **options.get(recipe, plain))
     with torch.no_grad():
         for p in flow.parameters():
@@ -99,7 +102,7 @@ def _unwarp(model: str, size: Size, *, fused: bool) -> Timed:
         lambda n: flow.sample((n,)),
         lambda n: flow.sample_and_log_prob((n,)),
         fused=fused,
-        note="fused Adam, as fit takes it" if fused else "",
+        note="; ".join(notes),
     )
 
 
