@@ -551,3 +551,13 @@ class TestRefusals:
             steps(small(), **arguments)
         assert "\n" not in str(caught.value)
         assert str(caught.value).endswith(".")
+
+
+def test_wide_rows_are_adapted_to_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    model = small()
+    plain = type(model).adapt
+    monkeypatch.setattr(run_module, "_ADAPT", (50, 40))
+    monkeypatch.setattr(type(model), "adapt", lambda self, x, *rest: (seen.append(len(x)), plain(self, x, *rest))[0])
+    fit(model, torch.randn(100, 2), max_steps=1, seed=0)
+    assert seen == [20]

@@ -32,7 +32,7 @@ __all__ = ["Run"]
 
 _LOOK = 20  # steps between two looks at what the device has counted
 _STEER = 8_192  # held-out rows that steer the run; all of them are scored at the end
-_ADAPT = 100_000, 2**23  # rows that the flow adapts to, and entries in all of them
+_ADAPT = 100_000, 2**20  # rows that the flow adapts to, and entries in all of them
 _STALE = 5  # validations without gain that patience lasts at least
 _BROKEN = 3  # steps that are not finite between two looks before weights are put back
 _THERE_AND_BACK = 200  # rows that must return, of a flow whose map nothing else keeps one to one
