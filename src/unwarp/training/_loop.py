@@ -15,6 +15,7 @@ from unwarp.training._objectives import Objective, likelihood
 from unwarp.training._rows import Validation
 from unwarp.training._run import Run
 from unwarp.training._settings import Settings, Start
+from unwarp.transforms._base import Memory
 
 __all__ = ["fit", "steps"]
 
@@ -38,6 +39,7 @@ def steps(
     weight_decay: float = 0.01,
     average: float = 0.999,
     start: Start = "adapt",
+    memory: Memory = "stored",
 ) -> Generator[Step, None, None]:
     """Train `flow` on `x`, yielding an event every few steps; `fit` is the same in one call.
 
@@ -54,7 +56,7 @@ def steps(
     settings = Settings(
         objective=objective, batch=batch, lr=flow.lr if lr is None else lr, max_steps=max_steps,
         max_seconds=max_seconds, seed=seed, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds,
-        patience=patience, weight_decay=weight_decay, average=average, start=start,
+        patience=patience, weight_decay=weight_decay, average=average, start=start, memory=memory,
     )  # fmt: skip
     return Run(flow, x, context, weight, validation, settings).events()
 
@@ -78,6 +80,7 @@ def fit(
     weight_decay: float = 0.01,
     average: float = 0.999,
     start: Start = "adapt",
+    memory: Memory = "stored",
     baselines: Sequence[Baseline] = ("gaussian", "linear", "mixture"),
     progress: Callable[[Step], object] | None = None,
 ) -> History:
@@ -114,6 +117,8 @@ def fit(
         average: decay a step of the moving average of the weights.
         start: "adapt" lets the flow first set its standardisation and the like from the training rows; "keep" goes on
             from the flow as it is.
+        memory: "reversible" finds activations again by each layer's inverse instead of storing them, so that memory
+            stops growing with depth; for deep flows on images, see `transforms.reversible`.
         baselines: plain models to compare with; () for none.
         progress: gets each `Step`, such as a `progress_bar`.
 
@@ -134,7 +139,7 @@ def fit(
     settings = Settings(
         objective=objective, batch=batch, lr=flow.lr if lr is None else lr, max_steps=max_steps,
         max_seconds=max_seconds, seed=seed, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds,
-        patience=patience, weight_decay=weight_decay, average=average, start=start,
+        patience=patience, weight_decay=weight_decay, average=average, start=start, memory=memory,
     )  # fmt: skip
     run = Run(flow, x, context, weight, validation, settings)
     interrupted = False

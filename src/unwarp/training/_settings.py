@@ -10,6 +10,7 @@ from unwarp import _check
 from unwarp.errors import ConfigError
 from unwarp.training._history import Stopped
 from unwarp.training._objectives import Objective
+from unwarp.transforms._base import Memory
 
 __all__ = ["Ledger", "Settings", "Start"]
 
@@ -32,6 +33,7 @@ class Settings:
     weight_decay: float
     average: float
     start: Start
+    memory: Memory
 
     def __post_init__(self) -> None:
         for name, value, low in (("batch", self.batch, 1), ("max_steps", self.max_steps, 0), ("seed", self.seed, 0)):
@@ -42,6 +44,8 @@ class Settings:
                 _check.positive("fit", name, value)
         if self.start not in ("adapt", "keep"):
             raise ConfigError(f'fit: expected start to be "adapt" or "keep"; got {self.start!r}. Choose one.')
+        if self.memory not in ("stored", "reversible"):
+            raise ConfigError(f'fit: expected memory to be "stored" or "reversible"; got {self.memory!r}. Choose one.')
         if not self.weight_decay >= 0:
             raise ConfigError(f"fit: expected weight_decay >= 0; got {self.weight_decay}. Use 0 for none.")
         if not 0 <= self.average < 1:

@@ -3,7 +3,7 @@
 from unwarp.transforms._autoregressive import Autoregressive, Solution
 from unwarp.transforms._base import Transform
 from unwarp.transforms._chart import Chart, Parallel
-from unwarp.transforms._compose import Compose, Embedded, Inverse
+from unwarp.transforms._compose import Compose, Embedded, Inverse, reversible
 from unwarp.transforms._constrain import Cholesky, Correlation, Increments, StickBreaking
 from unwarp.transforms._continuous import Continuous, Transport
 from unwarp.transforms._convolution import ConvolutionExponential, EmergingConvolution, PeriodicConvolution
@@ -91,4 +91,5 @@ __all__ = [
     "Triangular",
     "Unconstrain",
     "Whiten",
+    "reversible",
 ]

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from unwarp._space import Space
 
-__all__ = ["Kind", "Loses", "Transform"]
+__all__ = ["Kind", "Loses", "Memory", "Transform"]
 
 Kind = Literal["exact", "estimate", "bound"]
 Loses = Literal["nothing", "forward", "inverse", "both"]
+Memory = Literal["stored", "reversible"]
 
 
 class Transform(nn.Module, ABC):
