@@ -77,7 +77,7 @@ for part in resflow.transform.parts[1:]:
 # The same networks, with a learned linear map after each. They are made for ``training.FreeForm``, an objective without
 # Jacobians for many features; here two features are trained by likelihood, as all others.
 
-plots.warp(trained("freeform", steps=250, lr=5e-2, layers=3, hidden=(32, 32), lipschitz=0.97))
+plots.warp(trained("freeform", steps=500, lr=5e-2, layers=4, hidden=(32, 32), lipschitz=0.97))
 
 # %%
 # Down a convex potential: CP-Flow

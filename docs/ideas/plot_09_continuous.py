@@ -25,7 +25,7 @@ truth = float(moons.log_prob(fresh).mean())
 
 def trained(name, objective=likelihood, updates=150, lr=None, **options):
     torch.manual_seed(0)
-    model = flow(name, 2, steps=6, **options)
+    model = flow(name, 2, steps=6, tails="light", **options)
     fit(model, x.float(), objective, max_steps=updates, lr=lr, seed=0, baselines=())
     with torch.no_grad():
         nats = float(model.log_prob(fresh.float()).mean())
@@ -78,7 +78,7 @@ def show(model):
 # changes of the velocity keeps the field gentle enough for six steps of a solver.
 
 gentle = partial(regularised_likelihood, kinetic=0.002, jacobian=0.004)
-cnf = trained("cnf", gentle, updates=180, hidden=(32, 32))
+cnf = trained("cnf", gentle, updates=450, hidden=(32, 32))
 with torch.no_grad():
     assert torch.allclose(cnf.log_prob(fresh[:9].float()), cut(cnf).log_prob(fresh[:9].float()), atol=1e-3)
 show(cnf)
@@ -104,7 +104,7 @@ figure
 # as in two. Training sees a noisy density. Here too a price on fast changes matters: the estimate is of the equation,
 # and should the solver's few steps not follow it, training would use the gap.
 
-show(trained("ffjord", regularised_likelihood, updates=80, hidden=(32, 32), solver="midpoint"))
+show(trained("ffjord", regularised_likelihood, updates=300, hidden=(32, 32), solver="midpoint"))
 
 # %%
 # Down a potential: OT-Flow
@@ -112,7 +112,7 @@ show(trained("ffjord", regularised_likelihood, updates=80, hidden=(32, 32), solv
 # The velocity is the slope of a potential, and long or winding ways are made to cost.
 
 short = partial(regularised_likelihood, kinetic=0.05, hamilton_jacobi=0.05)
-otflow = trained("otflow", short, updates=140, width=32, solver="midpoint", lr=3e-2)
+otflow = trained("otflow", short, updates=250, width=32, solver="midpoint", lr=3e-2)
 show(otflow)
 
 # %%
@@ -122,7 +122,7 @@ show(otflow)
 # that time. A step of training is one pass of the network. The average over all lines through a point is the field
 # that takes one density to the other.
 
-matched = trained("cnf", matching, updates=1500, lr=3e-2, hidden=(64, 64), solver="rk4")
+matched = trained("cnf", matching, updates=3000, lr=1e-2, hidden=(64, 64, 64), solver="rk4")
 show(matched)
 
 # %%
@@ -139,7 +139,7 @@ film
 # matching with pairs that are close, makes ways straight, and straight ways need few steps of a solver.
 
 close = partial(matching, coupling="optimal")
-paired = trained("cnf", close, updates=800, lr=3e-2, hidden=(64, 64), solver="rk4")
+paired = trained("cnf", close, updates=1200, lr=1e-2, hidden=(64, 64, 64), solver="rk4")
 z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
 flows = {"CNF": cnf, "OT-Flow": otflow, "matching": matched, "matching, close pairs": paired}
 figure = Figure(figsize=(10, 2.9), layout="constrained")
