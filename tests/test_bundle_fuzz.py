@@ -11,6 +11,7 @@ import hostile
 from forge import canonical, forge, pack, parts
 from unwarp import flows
 from unwarp.errors import BundleError
+from unwarp.flows._budget import Budget
 
 SECOND = 1.0
 MEMORY = 64 * 2**20
@@ -168,3 +169,14 @@ def test_flipped_bits_are_found(good):
 def test_every_flipped_bit_is_found(good):
     for bit in range(8 * len(good)):
         refusal(flipped(good, bit))
+
+
+def test_a_refusal_within_a_block_without_gradients_ends_the_block():
+    def fill() -> None:
+        with torch.no_grad():
+            for _ in range(10**6):
+                torch.zeros(1)
+
+    with Budget(tensors=1, numbers=10), pytest.raises(OverflowError):
+        fill()
+    assert torch.is_grad_enabled()

@@ -32,7 +32,7 @@ class Back(nn.Module):
 def made(name: str, features: int, context: int = 0) -> Flow:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        options = {"width": 6} if name == "otflow" else {"hidden": (6, 5)}
+        options = {"tails": "light"} | ({"width": 6} if name == "otflow" else {"hidden": (6, 5)})
         return perturbed(flows.flow(name, features, layers=1, context=context, **options), scale=0.4).double()
 
 

@@ -15,6 +15,7 @@ __all__ = ["Budget"]
 
 # Functions whose arguments tell how much they will make, before they make it.
 _OF_SIZES = {"empty", "eye", "full", "ones", "rand", "randn", "zeros"}
+_OF_STATE = {"_set_grad_enabled"}  # how a block without gradients ends, also one that a refusal ended
 _OF_BROADCAST = {"add", "div", "eq", "ge", "gt", "le", "lt", "maximum", "minimum", "mul", "ne", "sub", "where"}
 
 
@@ -51,6 +52,8 @@ class Budget(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if getattr(func, "__name__", "") in _OF_STATE:
+            return func(*args, **(kwargs or {}))
         self._calls -= 1
         if self._calls < 0 or _announced(func, args) > self._numbers:
             raise OverflowError("a model larger than its file")
