@@ -57,7 +57,7 @@ def trace(
 
     Example:
         >>> from unwarp import flow
-        >>> model = flow("nsf", 2, layers=2)
+        >>> model = flow("realnvp", 2, layers=2)
         >>> steps = trace(model, torch.ones(5, 2))
         >>> [step.name for step in steps]
         ['data', 'Standardize', 'Coupling', 'Coupling']
