@@ -99,9 +99,8 @@ class Run:
                 self._flow.eval()
                 if self._best:
                     with Randomness(mixed(self._ledger.seed, 4), self._device):
-                        settle(
-                            self._target, self._rows if self._scored is None else self._scored, self._settings.objective
-                        )
+                        seen = self._rows if self._scored is None else self._scored
+                        settle(self._flow, self._target, seen, self._settings.objective)
         yield self._event("done")
 
     def history(self, baselines: Sequence[Baseline], *, interrupted: bool) -> History:
