@@ -10,9 +10,12 @@ Each round times every way once in turn; the least of the rounds is reported, in
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import _record
 import torch
 from torch import nn
 
@@ -47,31 +50,49 @@ def stepper(way: str, features: int) -> Callable[[], float]:
     return step
 
 
+def step_seconds(features: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Seconds of a step of each way: the least and the median of the rounds."""
+    steppers = {way: stepper(way, features) for way in WAYS}
+    taken = [{way: step() for way, step in steppers.items()} for _ in range(rounds)]
+    return {
+        way: {"least": min(one[way] for one in taken), "median": statistics.median(one[way] for one in taken)}
+        for way in WAYS
+    }
+
+
+def reached(way: str, steps: int) -> dict[str, float]:
+    """Held-out nats on moons after as many steps, and the seconds they took."""
+    x = data.toy("moons").sample(10_000, generator=torch.Generator().manual_seed(0)).float()
+    torch.manual_seed(0)
+    flow, objective = WAYS[way](2)
+    history = fit(flow, x, objective, max_steps=steps, seed=0, baselines=())
+    return {"nats": float(history.held_out), "seconds": history.seconds}
+
+
 def main() -> None:
+    """Measure what is missing, then print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--features", type=int, nargs="+", default=[8, 64])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=0)
-    parser.add_argument("--lr", type=float, default=None)
+    parser.add_argument("--rerun", action="store_true", help="measure stored cells again")
+    parser.add_argument("--out", type=Path, default=None)
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    record = _record.Record("free_form", threads=1, path=asked.out)
     for features in asked.features:
-        steppers = {way: stepper(way, features) for way in WAYS}
-        rounds = [{way: step() for way, step in steppers.items()} for _ in range(asked.rounds)]
-        for way in WAYS:
-            print(
-                f"{features} features, {way}: {1e3 * min(seconds[way] for seconds in rounds):.0f} ms a step", flush=True
-            )
-    if asked.steps:
-        x = data.toy("moons").sample(10_000, generator=torch.Generator().manual_seed(0)).float()
-        for way, make in WAYS.items():
-            torch.manual_seed(0)
-            flow, objective = make(2)
-            history = fit(flow, x, objective, max_steps=asked.steps, lr=asked.lr, seed=0, baselines=())
-            print(
-                f"moons, {way}: {history.held_out:.3f} nats after {asked.steps} steps, {history.seconds:.0f} s",
-                flush=True,
-            )
+        settings, where = {"rounds": asked.rounds, "rows": ROWS, "seed": None}, f"a step, {features} features"
+        if asked.rerun or not record.has(where, settings):
+            record.put(where, step_seconds(features, asked.rounds), settings=settings, started=_record.now())
+    for way in WAYS if asked.steps else ():
+        settings, where = {"steps": asked.steps, "seed": 0}, f"moons, {asked.steps} steps, {way}"
+        if asked.rerun or not record.has(where, settings):
+            record.put(where, reached(way, asked.steps), settings=settings, started=_record.now())
+    for where, cell in record.cells().items():
+        if "nats" in cell:
+            print(f"{where}: {cell['nats']:.3f} nats, {cell['seconds']:.0f} s")
+        else:
+            print(where + ": " + "; ".join(f"{way} {1e3 * cell[way]['least']:.0f} ms" for way in WAYS if way in cell))
 
 
 if __name__ == "__main__":
