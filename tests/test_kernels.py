@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -22,6 +23,8 @@ from unwarp.kernels import _library, _spline
 ROOT = Path(__file__).parent.parent
 BOX = {"bound": 3.0, "min_bin": 1e-3, "min_slope": 1e-3}
 DIRECTIONS = [functional.rational_quadratic, functional.rational_quadratic_inverse]
+AROUND = [functional.periodic_rational_quadratic, functional.periodic_rational_quadratic_inverse]
+AROUND_BOX = {"min_bin": 1e-3, "min_slope": 1e-3}
 BUILT = set(kernels.status().values()) == {"in use"}
 
 needs_kernels = pytest.mark.skipif(not BUILT, reason=f"kernels: {next(iter(kernels.status().values()))}")
@@ -45,11 +48,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-def results(spline: Spline, x: Tensor, params: Tensor, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+def results(
+    spline: Spline, x: Tensor, params: Tensor, dtype: torch.dtype = torch.float64, box: dict[str, float] = BOX
+) -> list[Tensor]:
     """Both values and both gradients under fixed weights, in float64 whatever they were computed in."""
     generator = torch.Generator().manual_seed(1)
     x, params = x.to(dtype, copy=True).requires_grad_(), params.to(dtype, copy=True).requires_grad_()
-    y, ladj = spline(x, params, **BOX)
+    y, ladj = spline(x, params, **box)
     weights = [torch.randn(y.shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2)]
     found = [y, ladj, *torch.autograd.grad((y, ladj), (x, params), weights)]
     return [t.detach().double() for t in found]
@@ -93,6 +98,37 @@ def test_as_right_as_the_reference_in_float32(spline: Spline, bins: int, scale: 
     found = error(results(spline, x, params, torch.float32), right)
     allowed = error(results(reference(spline), x, params, torch.float32), right)
     assert all(f <= 8 * a + 1e-5 for f, a in zip(found, allowed, strict=True))
+
+
+@needs_kernels
+@pytest.mark.parametrize("spline", AROUND, ids=["forward", "inverse"])
+@pytest.mark.parametrize("scale", [0.0, 2.0, 50.0])
+@pytest.mark.parametrize("bins", [2, 3, 20])
+def test_the_periodic_spline_equals_its_reference(spline: Spline, bins: int, scale: float, calls: list[str]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = math.pi * (2 * torch.rand(501, generator=generator) - 1)
+    x[:4] = torch.tensor([-3.1415925, 3.1415925, 0.0, 1e-30])
+    x, params = x.double(), scale * (2 * torch.rand(501, 3 * bins, generator=generator) - 1).double()
+    right = results(reference(spline), x, params, box=AROUND_BOX)
+    y, ladj, to_x, to_params = error(results(spline, x, params, box=AROUND_BOX), right)
+    assert calls == ["values", "gradients"]
+    assert max(y, ladj) < 1e-11
+    assert max(to_x, to_params) < 1e-8
+    found = error(results(spline, x, params, torch.float32, AROUND_BOX), right)
+    allowed = error(results(reference(spline), x, params, torch.float32, AROUND_BOX), right)
+    assert all(f <= 8 * a + 1e-5 for f, a in zip(found, allowed, strict=True))
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_periodic_spline_has_one_slope_at_both_ends(dtype: torch.dtype) -> None:
+    params = torch.randn(1, 12, generator=torch.Generator().manual_seed(0)).to(dtype)
+    ends = torch.tensor([[-math.pi], [math.pi]], dtype=dtype)
+    for spline in AROUND:
+        y, ladj = spline(ends, params, **AROUND_BOX)
+        assert torch.allclose(y, ends, atol=4 * torch.finfo(dtype).eps)
+        assert float(ladj.diff(dim=0).abs().max()) < 50 * torch.finfo(dtype).eps
+        assert float(ladj.abs().max()) > 0.1
 
 
 @needs_kernels

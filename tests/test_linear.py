@@ -13,7 +13,7 @@ from torch import Tensor
 from unwarp import flow
 from unwarp.doctor._subject import perturbed
 from unwarp.errors import ConfigError
-from unwarp.functional import bound_kernel, causal_convolution, cayley, householder, householder_inverse, skew
+from unwarp.functional import bound_kernel, causal_convolution, cayley, householder, householder_inverse, rotation, skew
 from unwarp.transforms import (
     DCT,
     LU,
@@ -107,6 +107,18 @@ def test_rotations_keep_lengths_however_large_the_parameters(make, scale: float)
     assert torch.allclose(matrix @ matrix.mT, torch.eye(40, dtype=torch.float64), atol=1e-10)
     assert layer(torch.ones(2, 40, dtype=torch.float64))[1].tolist() == [0.0, 0.0]
     assert not torch.allclose(matrix, torch.eye(40, dtype=torch.float64), atol=0.1)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-200, 1e-9, 1e-3, 3.0, torch.pi, 50.0])
+def test_rotations_are_exponentials(angle: float) -> None:
+    for features in (2, 3, 5):
+        A = torch.randn(features, features, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        A = (angle * A).requires_grad_()
+        found, right = rotation(skew(A)), torch.linalg.matrix_exp(skew(A))
+        weight = torch.linspace(-1, 1, features**2, dtype=torch.float64).view(features, features)
+        to_found, to_right = (torch.autograd.grad((m * weight).sum(), A)[0] for m in (found, right))
+        assert torch.allclose(found, right, atol=1e-12)
+        assert torch.allclose(to_found, to_right, atol=1e-12)
 
 
 def test_cayley_has_no_reflection() -> None:

@@ -68,24 +68,28 @@ class Sphere(Manifold):
         return F.normalize(x, dim=-1)
 
     def to_coordinates(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        upto = x.square().cumsum(-1)[..., 1:]
-        lost = upto <= torch.finfo(x.dtype).tiny  # no direction is left: any will do
-        one = torch.where(lost, 1.0, upto)
-        first = torch.where(lost[..., 0], 1.0, x[..., 0])
-        second = torch.where(lost[..., 0], 0.0, x[..., 1])
-        share = torch.where(lost[..., 1:], 0.0, x[..., 2:]) * one[..., 1:].rsqrt()
-        share = _inside(share)
-        return torch.cat([torch.atan2(second, first).unsqueeze(-1), share], -1), -self._log_area(share)
+        first, second, rest = x.split([1, 1, self.features - 2], -1)
+        plane = first.square() + second.square()
+        upto = plane + rest.square().cumsum(-1)
+        tiny = torch.finfo(x.dtype).tiny  # up to which no direction is left: any will do
+        lost, none = plane <= tiny, upto <= tiny
+        angle = torch.atan2(torch.where(lost, 0.0, second), torch.where(lost, 1.0, first))
+        share = _inside(torch.where(none, 0.0, rest) * torch.where(none, 1.0, upto).rsqrt())
+        return torch.cat([angle, share], -1), -self._log_area(share)
 
     def from_coordinates(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        share = u[..., 1:]
-        left = ((1 - share) * (1 + share)).sqrt().flip(-1).cumprod(-1).flip(-1)  # of the norm, before entry k
-        left = torch.cat([left, torch.ones_like(u[..., :1])], -1)
-        plane = torch.stack([u[..., 0].cos(), u[..., 0].sin()], -1) * left[..., :1]
-        return torch.cat([plane, share * left[..., 1:]], -1), self._log_area(share)
+        angle, share = u.split([1, self.features - 2], -1)
+        rest = ((1 - share) * (1 + share)).sqrt()
+        left = rest.flip(-1).cumprod(-1).flip(-1)  # of the norm, before entry k
+        left = torch.cat([left, torch.ones_like(angle)], -1)
+        around = torch.cat([angle.cos(), angle.sin()], -1) * left[..., :1]
+        return torch.cat([around, share * left[..., 1:]], -1), self._log_area(share)
 
     def _log_area(self, share: Tensor) -> Tensor:
-        power = 0.5 * torch.arange(share.shape[-1], dtype=share.dtype, device=share.device)
+        if share.shape[-1] < 2:  # of the first, the power is 0
+            return share.new_zeros(share.shape[:-1])
+        share = share[..., 1:]
+        power = 0.5 * torch.arange(1, share.shape[-1] + 1, dtype=share.dtype, device=share.device)
         return (power * (1 - share * share).log()).sum(-1)
 
 

@@ -369,6 +369,8 @@ class Space:
         return [(s, p if isinstance(s, Manifold) else p.squeeze(-1)) for s, p in zip(self.supports, parts, strict=True)]
 
     def _chart(self, x: Tensor, axes: int, *, to: bool) -> tuple[Tensor, Tensor]:
+        if isinstance(self.support, Manifold) and not self._before:
+            return self.support.to_coordinates(x) if to else self.support.from_coordinates(x)
         batch = x.dim() - axes
         ladj = x.new_zeros(x.shape[:batch])
         if not any(isinstance(s, Manifold) for s in self.supports):

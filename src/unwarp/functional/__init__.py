@@ -22,6 +22,7 @@ from unwarp.functional._linalg import (
     dct_matrix,
     householder,
     householder_inverse,
+    rotation,
     skew,
     upper_triangular,
 )
@@ -56,7 +57,12 @@ from unwarp.functional._power import (
 )
 from unwarp.functional._quantile import log_normal_cdf, normal_mixture, normal_quantile
 from unwarp.functional._roots import invert_increasing, solve_increasing
-from unwarp.functional._spline import rational_quadratic, rational_quadratic_inverse
+from unwarp.functional._spline import (
+    periodic_rational_quadratic,
+    periodic_rational_quadratic_inverse,
+    rational_quadratic,
+    rational_quadratic_inverse,
+)
 from unwarp.functional._support import exp, log, logit, rescale, sigmoid, softplus, softplus_inverse
 from unwarp.functional._tails import lighten, lighten_inverse, log_tail, log_tail_inverse
 from unwarp.functional._trace import directional_matrix, log_det, log_det_series
@@ -120,6 +126,8 @@ __all__ = [
     "normal_cdf_inverse",
     "normal_mixture",
     "normal_quantile",
+    "periodic_rational_quadratic",
+    "periodic_rational_quadratic_inverse",
     "piecewise_linear",
     "power",
     "quadratic",
@@ -127,6 +135,7 @@ __all__ = [
     "rational_quadratic",
     "rational_quadratic_inverse",
     "rescale",
+    "rotation",
     "runge_kutta",
     "sigmoid",
     "sinh_arcsinh",

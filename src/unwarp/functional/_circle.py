@@ -15,7 +15,7 @@ __all__ = ["circular_spline", "circular_spline_inverse", "moebius", "moebius_inv
 
 def wrap(x: Tensor) -> Tensor:
     r"""The angle in $[-\pi, \pi]$ that x is, but for whole turns."""
-    turns = torch.floor((x + math.pi) / (2 * math.pi))
+    turns = torch.floor((x.detach() + math.pi) / (2 * math.pi))
     return (x - 2 * math.pi * turns).clamp(-math.pi, math.pi)
 
 
@@ -30,14 +30,20 @@ def circular_spline(x: Tensor, params: Tensor, *, min_bin: float, min_slope: flo
 
     Source: Rezende et al. 2020, arXiv:2002.02428, section 2.1.2.
     """
-    y, ladj = periodic_rational_quadratic(wrap(x), params[..., :-1], min_bin=min_bin, min_slope=min_slope)
-    return wrap(y + params[..., -1]), ladj
+    params, shift = _without_shift(params)
+    y, ladj = periodic_rational_quadratic(wrap(x), params, min_bin=min_bin, min_slope=min_slope)
+    return wrap(y + shift), ladj
 
 
 def circular_spline_inverse(y: Tensor, params: Tensor, *, min_bin: float, min_slope: float) -> tuple[Tensor, Tensor]:
     r"""Inverse of `circular_spline`: x and $\log dx/dy$."""
-    y = wrap(y - params[..., -1])
-    return periodic_rational_quadratic_inverse(y, params[..., :-1], min_bin=min_bin, min_slope=min_slope)
+    params, shift = _without_shift(params)
+    return periodic_rational_quadratic_inverse(wrap(y - shift), params, min_bin=min_bin, min_slope=min_slope)
+
+
+def _without_shift(params: Tensor) -> tuple[Tensor, Tensor]:
+    params, shift = params.split([params.shape[-1] - 1, 1], -1)
+    return params, shift.squeeze(-1)
 
 
 def moebius(x: Tensor, omega: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

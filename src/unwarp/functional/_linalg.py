@@ -13,6 +13,7 @@ __all__ = [
     "dct_matrix",
     "householder",
     "householder_inverse",
+    "rotation",
     "skew",
     "upper_triangular",
 ]
@@ -33,6 +34,18 @@ def cayley(S: Tensor) -> Tensor:
     r"""The rotation $Q = (I + S)^{-1} (I - S)$ of a skew-symmetric S, which has no eigenvalue -1. `(D, D)`."""
     eye = torch.eye(S.shape[-1], dtype=S.dtype, device=S.device)
     return torch.linalg.solve(eye + S, eye - S)
+
+
+def rotation(S: Tensor) -> Tensor:
+    r"""The rotation $Q = e^S$ of a skew-symmetric S. `(D, D)`.
+
+    With D = 3, $e^S = I + \frac{\sin t}{t} S + \frac{1 - \cos t}{t^2} S^2$ for $t = \|S\|_F / \sqrt 2$ (Rodrigues).
+    """
+    if S.shape[-1] != 3:
+        return torch.linalg.matrix_exp(S)
+    eye = torch.eye(3, dtype=S.dtype, device=S.device)
+    turns = (0.5 * S.square().sum()).clamp(min=torch.finfo(S.dtype).tiny).sqrt() / math.pi
+    return eye + turns.sinc() * S + 0.5 * (0.5 * turns).sinc().square() * (S @ S)
 
 
 def bound_norm(A: Tensor, limit: float) -> Tensor:

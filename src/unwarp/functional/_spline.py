@@ -84,6 +84,7 @@ def rational_quadratic_inverse(
     return boxed(piece, y, bound)
 
 
+@fused
 def periodic_rational_quadratic(
     x: Tensor, params: Tensor, *, min_bin: float, min_slope: float
 ) -> tuple[Tensor, Tensor]:
@@ -99,6 +100,7 @@ def periodic_rational_quadratic(
     return _evaluate(_share((x - k.x) / k.w), k)
 
 
+@fused
 def periodic_rational_quadratic_inverse(
     y: Tensor, params: Tensor, *, min_bin: float, min_slope: float
 ) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,7 @@ def sigmoid(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
 def rescale(x: Tensor, source: tuple[float, float], target: tuple[float, float]) -> tuple[Tensor, Tensor]:
     r"""The straight line from $(a, b)$ onto $(c, d)$, and $\log\frac{d - c}{b - a}$; y never rounds to an end."""
     slope = (target[1] - target[0]) / (source[1] - source[0])
-    y = _within(target[0] + slope * (x - source[0]), *target)
+    y = _within(x if source == target else target[0] + slope * (x - source[0]), *target)
     return y, y.new_tensor(math.log(slope)).expand_as(y)
 
 

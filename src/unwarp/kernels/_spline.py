@@ -18,26 +18,28 @@ __all__ = ["Pair", "Spline"]
 Pair = tuple[Tensor, Tensor]
 
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
-_BOX = [ctypes.c_int64, ctypes.c_int, ctypes.c_int, *4 * [ctypes.c_double], ctypes.c_int]
+_BOX = [ctypes.c_int64, *3 * [ctypes.c_int], *4 * [ctypes.c_double], ctypes.c_int]
 
 
 class Spline:
-    """One direction of the spline.
+    r"""One direction of the spline.
 
     Args:
         library: the compiled library.
         inverse: whether it is the inverse.
+        periodic: whether it is the periodic spline, from $-\pi$ to $\pi$.
     """
 
-    def __init__(self, library: ctypes.CDLL, *, inverse: bool) -> None:
+    def __init__(self, library: ctypes.CDLL, *, inverse: bool, periodic: bool = False) -> None:
         self._inverse = inverse
+        self._periodic = periodic
         self._largest = int(library.unwarp_largest_bins())
         self._values = {t: _entry(library, f"unwarp_spline_{name}", 4) for t, name in _NAMES.items()}
         self._gradients = {t: _entry(library, f"unwarp_spline_gradient_{name}", 6) for t, name in _NAMES.items()}
 
     def takes(self, x: Tensor, params: Tensor) -> bool:
         """Whether the kernel computes this call, or leaves it to the reference."""
-        count = params.shape[-1] + 1
+        count = params.shape[-1] + (not self._periodic)
         return count % 3 == 0 and 2 <= count // 3 <= self._largest and is_ordinary(x, params)
 
     def __call__(
@@ -46,16 +48,16 @@ class Spline:
         x: Tensor,
         params: Tensor,
         *,
-        bound: float,
         min_bin: float,
         min_slope: float,
+        **bound: float,
     ) -> Pair:
         """What `reference` computes, to rounding; it is called for second derivatives."""
         if x.shape != params.shape[:-1]:
             shape = torch.broadcast_shapes(x.shape, params.shape[:-1])
             x, params = x.expand(shape), params.expand(*shape, -1)
         x, params = x.contiguous(), params.contiguous()
-        call = _Call(self, reference, bound, min_bin, min_slope)
+        call = _Call(self, reference, min_bin, min_slope, bound)
         if torch.is_grad_enabled() and (x.requires_grad or params.requires_grad):
             return _Differentiable.apply(call, x, params)
         return call.values(x, params)
@@ -75,7 +77,8 @@ class Spline:
             x.numel(),
             (params.shape[-1] + 1) // 3,
             self._inverse,
-            call.bound,
+            self._periodic,
+            call.bound.get("bound", math.pi),
             call.min_bin,
             call.min_slope,
             math.log(math.expm1(1 - call.min_slope)),
@@ -92,15 +95,15 @@ class _Call:
 
     kernel: Spline
     reference: Callable[..., Pair]
-    bound: float
     min_bin: float
     min_slope: float
+    bound: dict[str, float]
 
     def values(self, x: Tensor, params: Tensor) -> Pair:
         return self.kernel.values(self, x, params)
 
     def by_reference(self, x: Tensor, params: Tensor) -> Pair:
-        return self.reference(x, params, bound=self.bound, min_bin=self.min_bin, min_slope=self.min_slope)
+        return self.reference(x, params, min_bin=self.min_bin, min_slope=self.min_slope, **self.bound)
 
 
 class _Differentiable(torch.autograd.Function):

@@ -1,5 +1,6 @@
 // The monotone rational-quadratic spline of K bins on [-B, B], with its logarithm of the slope, its inverse, and the
-// gradients of both: what functional/_spline.py computes in some fifty passes over memory, in one.
+// gradients of both: what functional/_spline.py computes in some fifty passes over memory, in one. Outside it is the
+// identity; the periodic spline has no outside, and one slope at both ends, the first of its K raw slopes.
 //
 // A plain C interface without headers of Python or torch. Several points are computed at once, one in each lane of a
 // vector; the vectors are as wide as the processor's, found out when the program runs. Operations follow the reference
@@ -31,7 +32,7 @@ template <> struct Format<double> {
 
 struct Box {
     int bins;
-    bool inverse;
+    bool inverse, periodic;
     double bound, min_bin, min_slope;
     double slope_shift;  // softplus of it is 1 - min_slope
 };
@@ -93,21 +94,21 @@ template <class T> void run(const Work<T> &work, int64_t points, int threads) {
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int unwarp_interface() { return 1; }  // another number where the arguments below change
+EXPORT int unwarp_interface() { return 2; }  // another number where the arguments below change
 EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
 
 #define ENTRIES(NAME, T)                                                                                             \
-    EXPORT void unwarp_spline_##NAME(int64_t points, int bins, int inverse, double bound, double min_bin,            \
-                                     double min_slope, double slope_shift, int threads, const T *v, const T *params, \
-                                     T *out, T *ladj) {                                                              \
-        Box box{bins, inverse != 0, bound, min_bin, min_slope, slope_shift};                                         \
+    EXPORT void unwarp_spline_##NAME(int64_t points, int bins, int inverse, int periodic, double bound,              \
+                                     double min_bin, double min_slope, double slope_shift, int threads, const T *v,  \
+                                     const T *params, T *out, T *ladj) {                                             \
+        Box box{bins, inverse != 0, periodic != 0, bound, min_bin, min_slope, slope_shift};                          \
         run<T>({box, v, params, nullptr, nullptr, out, ladj}, points, threads);                                      \
     }                                                                                                                \
-    EXPORT void unwarp_spline_gradient_##NAME(int64_t points, int bins, int inverse, double bound, double min_bin,   \
-                                              double min_slope, double slope_shift, int threads, const T *v,         \
-                                              const T *params, const T *grad_out, const T *grad_ladj, T *grad_v,     \
-                                              T *grad_params) {                                                      \
-        Box box{bins, inverse != 0, bound, min_bin, min_slope, slope_shift};                                         \
+    EXPORT void unwarp_spline_gradient_##NAME(int64_t points, int bins, int inverse, int periodic, double bound,     \
+                                              double min_bin, double min_slope, double slope_shift, int threads,     \
+                                              const T *v, const T *params, const T *grad_out, const T *grad_ladj,    \
+                                              T *grad_v, T *grad_params) {                                           \
+        Box box{bins, inverse != 0, periodic != 0, bound, min_bin, min_slope, slope_shift};                          \
         run<T>({box, v, params, grad_out, grad_ladj, grad_v, grad_params}, points, threads);                         \
     }
 ENTRIES(float32, float)

@@ -160,6 +160,7 @@ INLINE Bin<L> locate(typename L::V v, const typename L::V *raw, const Box &box, 
     const int bins = box.bins;
     Bin<L> at;
     at.inside = (v > T(-box.bound)) & (v < T(box.bound));
+    if (box.periodic) at.inside = ~(at.inside ^ at.inside);
     at.v = L::choose(at.inside, v, L::all(0));
     at.total[0] = at.total[1] = L::all(0);
     for (int j = 0; j < bins; j++)
@@ -174,8 +175,11 @@ INLINE Bin<L> locate(typename L::V v, const typename L::V *raw, const Box &box, 
         at.own[side] = mass[side * bins];
     }
     V share = (at.v + T(box.bound)) / T(2 * box.bound), upto[2] = {mass[0], mass[bins]};
-    at.k = at.raw0 = L::all(0);
-    at.raw1 = raw[2 * bins];
+    const V *slopes = raw + 2 * bins - !box.periodic;  // of the knots, the ends without their own excepted
+    const V end = box.periodic ? slopes[0] : L::all(0);
+    at.k = L::all(0);
+    at.raw0 = end;
+    at.raw1 = slopes[1];
     for (int j = 1; j < bins; j++) {
         auto beyond = share >= upto[box.inverse] * at.rate[box.inverse] + T(box.min_bin) * T(j);
         at.k = L::choose(beyond, L::all(j), at.k);
@@ -185,8 +189,8 @@ INLINE Bin<L> locate(typename L::V v, const typename L::V *raw, const Box &box, 
             at.own[side] = L::choose(beyond, next, at.own[side]);
             upto[side] += next;
         }
-        at.raw0 = L::choose(beyond, raw[2 * bins + j - 1], at.raw0);
-        at.raw1 = L::choose(beyond, j < bins - 1 ? raw[2 * bins + j] : L::all(0), at.raw1);
+        at.raw0 = L::choose(beyond, slopes[j], at.raw0);
+        at.raw1 = L::choose(beyond, j < bins - 1 ? slopes[j + 1] : end, at.raw1);
     }
     for (int side = 0; side < 2; side++) {
         V corner = T(box.min_bin) * at.k + at.rate[side] * at.before[side];
@@ -202,7 +206,7 @@ INLINE Bin<L> locate(typename L::V v, const typename L::V *raw, const Box &box, 
 template <class L> INLINE typename L::V progress(const Bin<L> &at, bool inverse) {
     using T = typename L::T;
     using V = typename L::V;
-    if (!inverse) return (at.v - at.corner[0]) / at.extent[0];
+    if (!inverse) return L::clamp((at.v - at.corner[0]) / at.extent[0], 0, 1);
     V theta = L::clamp((at.v - at.corner[1]) / at.extent[1], 0, 1);
     V s = at.extent[1] / at.extent[0];
     V bend = theta * (at.d0 + at.d1 - T(2) * s);
@@ -272,15 +276,15 @@ INLINE void gradients(typename L::V v, typename L::V *raw, typename L::V grad_ou
     }
     gd0 = L::choose(at.inside, gd0 * L::sigmoid(at.raw0 + T(box.slope_shift)), L::all(0));
     gd1 = L::choose(at.inside, gd1 * L::sigmoid(at.raw1 + T(box.slope_shift)), L::all(0));
-    for (int j = 1; j < bins; j++) {
-        raw[2 * bins + j - 1] = L::choose(at.k == T(j), gd0, L::choose(at.k == T(j - 1), gd1, L::all(0)));
-    }
+    V *slopes = raw + 2 * bins - !box.periodic;
+    for (int j = 1; j < bins; j++) slopes[j] = L::choose(at.k == T(j), gd0, L::choose(at.k == T(j - 1), gd1, L::all(0)));
+    if (box.periodic) slopes[0] = L::choose(at.k == T(0), gd0, L::choose(at.k == T(bins - 1), gd1, L::all(0)));
 }
 
 template <class T> INLINE void some(const Work<T> &work, int64_t from, int count, typename Lanes<T>::V *scratch) {
     using L = Lanes<T>;
     using V = typename L::V;
-    const int row = 3 * work.box.bins - 1;
+    const int row = 3 * work.box.bins - !work.box.periodic;
     V *raw = scratch, *mass = scratch + row, v, first, second;
     L::gather(work.params + from * row, row, count, raw);
     v = L::load_some(work.v + from, count);

@@ -51,6 +51,7 @@ class Encode(nn.Module):
                 f"angles: expected some of the inputs 0 to {features - 1}; got {list(angles)}. Give their positions."
             )
         self.widths = tuple(2 if i in angles else 1 for i in range(features))
+        self._only_angles = all(width == 2 for width in self.widths)
         columns = [(i, k) for i, width in enumerate(self.widths) for k in range(width)]
         self.register_buffer("source", torch.tensor([i for i, _ in columns], dtype=torch.long), persistent=False)
         for name, which in (("cosine", 0), ("sine", 1)):
@@ -60,6 +61,8 @@ class Encode(nn.Module):
     def forward(self, x: Tensor, first: int = 0) -> Tensor:
         """The columns of the inputs that x holds, of which the first is input `first`."""
         columns = slice(sum(self.widths[:first]), sum(self.widths[: first + x.shape[-1]]))
+        if self._only_angles:
+            return torch.stack([x.cos(), x.sin()], -1).flatten(-2)
         x = x.index_select(-1, self.source[columns] - first)
         angle = torch.where(self.cosine[columns], x.cos(), x.sin())
         return torch.where(self.cosine[columns] | self.sine[columns], angle, squash(x))

@@ -87,17 +87,28 @@ class Coupling(Transform):
         for name, index in (("kept", kept), ("moved", moved), ("order", order)):
             self.register_buffer(name, torch.tensor(index, dtype=torch.long), persistent=False)
         self._axis = -len(shape)
+        everything = list(range(len(keep)))
+        self._kept_first = kept + moved == everything
+        self._in_two = self._kept_first or moved + kept == everything
         self._hold_net_to(len(kept), len(moved))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kept, moved = x.index_select(self._axis, self.kept), x.index_select(self._axis, self.moved)
+        kept, moved = self._split(x)
         moved, ladj = self.univariate.forward(moved, self._params(kept, context))
         return self._join(kept, moved), ladj.flatten(self._axis).sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kept, moved = z.index_select(self._axis, self.kept), z.index_select(self._axis, self.moved)
+        kept, moved = self._split(z)
         moved, ladj = self.univariate.inverse(moved, self._params(kept, context))
         return self._join(kept, moved), ladj.flatten(self._axis).sum(-1)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The kept and the moved part, without a copy where each is in one piece."""
+        if not self._in_two:
+            return x.index_select(self._axis, self.kept), x.index_select(self._axis, self.moved)
+        kept, moved = self.kept.shape[0], self.moved.shape[0]
+        first, second = x.split([kept, moved] if self._kept_first else [moved, kept], self._axis)
+        return (first, second) if self._kept_first else (second, first)
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
         """What the network says of each moved number, along a last axis."""
@@ -106,6 +117,8 @@ class Coupling(Transform):
 
     def _join(self, kept: Tensor, moved: Tensor) -> Tensor:
         kept = kept.expand(*moved.shape[: self._axis], *kept.shape[self._axis :])
+        if self._in_two:
+            return torch.cat([kept, moved] if self._kept_first else [moved, kept], self._axis)
         return torch.cat([kept, moved], self._axis).index_select(self._axis, self.order)
 
     def _hold_net_to(self, kept: int, moved: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError
-from unwarp.functional import cayley, householder, householder_inverse, skew, soft_clip, upper_triangular
+from unwarp.functional import cayley, householder, householder_inverse, rotation, skew, soft_clip, upper_triangular
 from unwarp.transforms._linear import LIMIT, Mix
 
 __all__ = ["QR", "SVD", "Cayley", "Householder", "Orthogonal", "Rotation"]
@@ -93,7 +93,7 @@ class Rotation(Orthogonal):
         self.weight = nn.Parameter(torch.zeros(features, features))
 
     def matrix(self) -> Tensor:
-        return skew(self.weight).matrix_exp()
+        return rotation(skew(self.weight))
 
 
 class Householder(Mix):

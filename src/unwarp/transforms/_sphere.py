@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from unwarp._manifold import Sphere, fill_lower
+from unwarp._manifold import Sphere
 from unwarp._space import Space
 from unwarp.errors import ConfigError
+from unwarp.functional import rotation
 from unwarp.transforms._base import Transform
 
 __all__ = ["Conformal", "Spin"]
@@ -84,6 +85,8 @@ class Spin(Transform):
     """
 
     order: Tensor
+    place: Tensor
+    sign: Tensor
 
     def __init__(self, features: int, *, order: Sequence[int] | None = None) -> None:
         super().__init__(Space((features,), Sphere(features)))
@@ -93,7 +96,13 @@ class Spin(Transform):
                 f"Spin: expected a permutation of 0 to {features - 1}; got {order}. List every axis once."
             )
         self.turn = nn.Parameter(torch.zeros(features * (features - 1) // 2))
+        row, column = torch.tril_indices(features, features, -1).unbind(0)
+        place = torch.zeros(features, features, dtype=torch.long)
+        place[row, column] = place[column, row] = torch.arange(len(row))
+        sign = torch.ones(features, features).tril(-1)
         self.register_buffer("order", torch.tensor(order), persistent=False)
+        self.register_buffer("place", place.flatten(), persistent=False)
+        self.register_buffer("sign", sign - sign.mT, persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return x @ self._matrix().mT, x.new_zeros(x.shape[:-1])
@@ -102,8 +111,8 @@ class Spin(Transform):
         return z @ self._matrix(), z.new_zeros(z.shape[:-1])
 
     def _matrix(self) -> Tensor:
-        lower = fill_lower(self.turn, self.domain.shape[0], -1)
-        return torch.linalg.matrix_exp(lower - lower.mT).index_select(0, self.order)
+        skew = self.turn.index_select(0, self.place).view_as(self.sign) * self.sign
+        return rotation(skew).index_select(0, self.order)
 
     def extra_repr(self) -> str:
         return f"{self.domain.shape[0]}"
