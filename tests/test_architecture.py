@@ -25,7 +25,7 @@ BELOW: dict[str, set[str]] = {
     "kernels": {"errors"},
     "functional": FOUNDATION | {"kernels"},
     "univariates": MATHEMATICS,
-    "networks": FOUNDATION,
+    "networks": MATHEMATICS,
     "transforms": MATHEMATICS | {"univariates"},
     "distributions": MATHEMATICS | {"transforms"},
     "flows": MATHEMATICS | {"univariates", "networks", "transforms", "distributions"},

@@ -37,6 +37,7 @@ from unwarp.functional._neural import deep_sigmoid, logistic_mixture
 from unwarp.functional._newton import solve_monotone, solve_nearby
 from unwarp.functional._noise import noise_normal, noise_sign, noise_uniform
 from unwarp.functional._ode import TABLEAUS, Stage, Tableau, integrate_adaptively, runge_kutta
+from unwarp.functional._perceptron import Affinity, perceptron, squash
 from unwarp.functional._piecewise import (
     cubic,
     cubic_inverse,
@@ -69,6 +70,7 @@ from unwarp.functional._trace import directional_matrix, log_det, log_det_series
 
 __all__ = [
     "TABLEAUS",
+    "Affinity",
     "GaussianMixtureFit",
     "Stage",
     "Tableau",
@@ -126,6 +128,7 @@ __all__ = [
     "normal_cdf_inverse",
     "normal_mixture",
     "normal_quantile",
+    "perceptron",
     "periodic_rational_quadratic",
     "periodic_rational_quadratic_inverse",
     "piecewise_linear",
@@ -148,6 +151,7 @@ __all__ = [
     "solve_monotone",
     "solve_nearby",
     "spread",
+    "squash",
     "straight_beyond",
     "straight_beyond_inverse",
     "sum_of_squares",

@@ -16,11 +16,13 @@ def is_ordinary(*tensors: Tensor) -> bool:
 
     Transformations are `torch.func` (vmap, jacrev, jvp), forward-mode derivatives, tracing and dispatch modes.
     """
+    dtype = tensors[0].dtype
     return (
-        not torch._C._are_functorch_transforms_active()  # pyright: ignore[reportPrivateUsage]
+        dtype in _DTYPES
+        and not torch._C._are_functorch_transforms_active()  # pyright: ignore[reportPrivateUsage]
         and torch._C._len_torch_dispatch_stack() == 0  # pyright: ignore[reportPrivateUsage]
         and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        and all(_is_plain(t) and t.dtype == tensors[0].dtype for t in tensors)
+        and all(t.dtype == dtype and _is_plain(t) for t in tensors)
     )
 
 
@@ -29,9 +31,8 @@ def _is_plain(t: Tensor) -> bool:
         type(t) in (Tensor, torch.nn.Parameter)
         and t.is_cpu
         and t.layout == torch.strided
-        and t.dtype in _DTYPES
         and not t.is_neg()
-        and forward_ad.unpack_dual(t).tangent is None
+        and (forward_ad._current_level < 0 or forward_ad.unpack_dual(t).tangent is None)  # pyright: ignore[reportPrivateUsage]
         and _has_memory(t)
     )
 

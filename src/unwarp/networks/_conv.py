@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError
-from unwarp.networks._layers import squash
+from unwarp.functional import squash
 
 __all__ = ["ConvNet", "Convolution"]
 

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unwarp import _check
-from unwarp.networks._layers import Dense, squash
+from unwarp.functional import squash
+from unwarp.networks._layers import Dense
 
 __all__ = ["VectorField"]
 

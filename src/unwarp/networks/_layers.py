@@ -1,29 +1,20 @@
-"""What all networks share: bounded inputs, and layers whose weights are measured in units of their fan-in."""
+"""What all networks share: how they see angles, and layers whose weights are measured in units of their fan-in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unwarp.errors import ConfigError
+from unwarp.functional import Affinity, perceptron, squash
 
-__all__ = ["Dense", "Encode", "squash"]
+__all__ = ["Dense", "Encode", "rectified"]
 
-_REACH = 3.0
-_FAR = 1e9  # beyond, the square overflows in float32; there all is 3
-
-
-def squash(x: Tensor) -> Tensor:
-    r"""$x / \sqrt{1 + (x/3)^2}$: nearly the identity near 0, one to one, never beyond 3.
-
-    A conditioner that sees a raw 1e3 pushes the other coordinates into degenerate bins; one that sees
-    at most 3 does not.
-    """
-    x = x.clamp(-_FAR, _FAR)
-    return x * (1 + (x / _REACH).square()).rsqrt()
+_BLOCK = 64  # outputs in one product: larger ones have more speed, smaller ones skip more zeros
 
 
 class Encode(nn.Module):
@@ -84,7 +75,7 @@ class Dense(nn.Module):
     Source: the scaling of Jacot, Gabriel and Hongler, *Neural Tangent Kernel*, 2018, arXiv:1806.07572, section 2.
     """
 
-    scale: Tensor
+    scale: Tensor | float
 
     def __init__(
         self, inputs: int, outputs: int, *, mask: Tensor | None = None, zero: bool = False, bias: bool = True
@@ -93,19 +84,51 @@ class Dense(nn.Module):
         self.weight = nn.Parameter(torch.zeros(outputs, inputs) if zero else torch.rand(outputs, inputs) * 2 - 1)
         start = torch.zeros(outputs) if zero else (torch.rand(outputs) * 2 - 1) / max(1, inputs) ** 0.5
         self.bias = nn.Parameter(start) if bias else None
-        scale = torch.tensor(max(1, inputs) ** -0.5)
-        if mask is not None:
+        self.stairs = ((0, outputs, inputs),) if mask is None else _stairs(mask)
+        if mask is None:
+            self.scale = torch.tensor(max(1, inputs) ** -0.5, device="cpu").item()  # to float32
+        else:
             scale = mask / mask.sum(-1, keepdim=True).clamp(min=1).sqrt()
-        self.register_buffer("scale", scale, persistent=False)
+            self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight * self.scale, self.bias)
 
+    def affinity(self) -> Affinity | None:
+        """What `functional.perceptron` takes of it; None where hooks would not be called, or there is no bias."""
+        if self.bias is None or self._forward_hooks or self._forward_pre_hooks:
+            return None
+        return Affinity(self.weight, self.bias, self.scale, self.stairs)
+
     def part(self, x: Tensor, rows: slice) -> Tensor:
         """The outputs `rows`, from the first inputs only: those that `x: (*batch, k)` holds."""
-        scale = self.scale[rows, : x.shape[-1]] if self.scale.dim() else self.scale
+        scale = self.scale[rows, : x.shape[-1]] if isinstance(self.scale, Tensor) else self.scale
         return F.linear(x, self.weight[rows, : x.shape[-1]] * scale, None if self.bias is None else self.bias[rows])
 
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape
         return f"{inputs} -> {outputs}"
+
+
+def rectified(layers: Sequence[nn.Module], x: Tensor, *, squashed: bool, offset: Tensor | None = None) -> Tensor:
+    """The layers one after another, rectified between; see `functional.perceptron`.
+
+    Layers that are no longer plain ones, because they were exchanged or have hooks, are called one by one.
+    """
+    plain = [a for layer in layers if type(layer) is Dense and (a := layer.affinity()) is not None]
+    if len(plain) == len(layers):
+        return perceptron(x, plain, offset=offset, squashed=squashed)
+    h = squash(x) if squashed else x
+    for i, layer in enumerate(layers):
+        h = layer(h if i == 0 else h.relu())
+        h = h if i or offset is None else h + offset
+    return h
+
+
+def _stairs(mask: Tensor) -> tuple[tuple[int, int, int], ...]:
+    """Some blocks of rows, each with the number of columns beyond which its rows are zero."""
+    outputs, inputs = mask.shape
+    blocks = max(1, min(outputs, inputs) // _BLOCK)
+    ends = [outputs * i // blocks for i in range(blocks + 1)]
+    reach = [max((mask[p:q].any(0).nonzero().flatten() + 1).tolist(), default=0) for p, q in pairwise(ends)]
+    return tuple((p, q, k) for (p, q), k in zip(pairwise(ends), reach, strict=True))

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError
+from unwarp.functional import squash
 from unwarp.networks._conv import Convolution
-from unwarp.networks._layers import Dense, squash
+from unwarp.networks._layers import Dense
 
 __all__ = ["Linearized", "LipschitzConvNet", "LipschitzNet", "shortened", "spectral_bound"]
 

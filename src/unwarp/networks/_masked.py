@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError
-from unwarp.networks._layers import Dense, Encode, squash
+from unwarp.functional import squash
+from unwarp.networks._layers import Dense, Encode, rectified
 from unwarp.networks._masks import along, in_passes
 
 __all__ = ["MaskedMLP"]
@@ -105,17 +106,17 @@ class MaskedMLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = x if self._in_order else x.index_select(-1, self.order)
-        h, offset = squash(x) if self.angles is None else self.angles(x), self._offset(context)
-        for layer in self.hidden:
-            h, offset = (layer(h) + offset).relu(), 0.0
-        params = (self.out(h) + offset).unflatten(-1, (self.features, self.params))
+        h = x if self.angles is None else self.angles(x)
+        layers = [*self.hidden, self.out]
+        params = rectified(layers, h, squashed=self.angles is None, offset=self._offset(context))
+        params = params.unflatten(-1, (self.features, self.params))
         return params if self._in_order else params.index_select(-2, self.back)
 
     def begin(self, x: Tensor, context: Tensor | None = None) -> _State:
         """The state before any input is known; `x: (*batch, features)` only tells batch, dtype and device."""
         empty = x[..., :0]
         offset = self._offset(context)
-        state = _State((empty,) * (len(self.hidden) + 1), torch.as_tensor(offset, dtype=x.dtype, device=x.device))
+        state = _State((empty,) * (len(self.hidden) + 1), x.new_zeros(()) if offset is None else offset)
         return self._finish(state, 0)
 
     def emit(self, state: _State, step: int) -> Tensor:
@@ -147,8 +148,8 @@ class MaskedMLP(nn.Module):
             offset = below.new_zeros(())
         return _State(tuple(layers), state.offset)
 
-    def _offset(self, context: Tensor | None) -> Tensor | float:
-        return 0.0 if self.of_context is None or context is None else self.of_context(squash(context))
+    def _offset(self, context: Tensor | None) -> Tensor | None:
+        return None if self.of_context is None or context is None else self.of_context(squash(context))
 
 
 def _ends(ready: Tensor, steps: int) -> tuple[int, ...]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from unwarp import _check
-from unwarp.networks._layers import Dense, Encode, squash
+from unwarp.functional import squash
+from unwarp.networks._layers import Dense, Encode, rectified
 
 __all__ = ["MLP"]
 
@@ -60,10 +61,9 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if not self.features and not self.context:
             return self.out(x.new_ones(*x.shape[:-1], 1))
-        h = squash(x) if self.angles is None else self.angles(x)
+        h = x if self.angles is None else self.angles(x)
         if context is not None and self.context:
             batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
-            h = torch.cat([h.expand(*batch, -1), squash(context).expand(*batch, -1)], -1)
-        for layer in self.hidden:
-            h = layer(h).relu()
-        return self.out(h)
+            context = context if self.angles is None else squash(context)
+            h = torch.cat([h.expand(*batch, -1), context.expand(*batch, -1)], -1)
+        return rectified([*self.hidden, self.out], h, squashed=self.angles is None)

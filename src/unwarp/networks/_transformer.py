@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError
-from unwarp.networks._layers import Dense, squash
+from unwarp.functional import squash
+from unwarp.networks._layers import Dense
 
 __all__ = ["CausalTransformer", "Transformer"]
 
