@@ -115,7 +115,8 @@ class _Perceptron(torch.autograd.Function):
         what: tuple[Sequence[Affinity], bool] = ctx.what
         layers = what[0]
         count = 2 + 2 * len(layers)
-        given, rate, within = ctx.saved_tensors[:count], ctx.saved_tensors[count], ctx.saved_tensors[count + 1 :]
+        saved = ctx.saved_tensors
+        given, rate, within = saved[:count], saved[count], saved[count + 1 :]
         needed = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled() or not is_ordinary(grad):
             return None, *_again(what, given, needed, grad)
