@@ -256,6 +256,19 @@ def test_derivatives_of_every_order(spline: Spline, calls: list[str]) -> None:
 
 @needs_kernels
 @both_ways
+def test_gradients_to_be_differentiated_where_parameters_follow_from_points(spline: Spline) -> None:
+    x, params = points(24, 3, 1.0, seed=4)
+    x, params = x[11:].requires_grad_(), params[11:]
+
+    def total(spline: Spline) -> Tensor:
+        return sum(spline(x, x.sin().unsqueeze(-1) * params, **BOX)).sum()
+
+    (found,) = torch.autograd.grad(total(spline), x, create_graph=True)
+    assert torch.allclose(found, torch.autograd.grad(total(reference(spline)), x)[0], atol=1e-9)
+
+
+@needs_kernels
+@both_ways
 def test_stands_back_from_transformations(spline: Spline, calls: list[str]) -> None:
     x, params = points(24, 3, 1.0, seed=4)
     x, params = x[11:], params[11:]

@@ -80,6 +80,17 @@ def test_derivatives_of_every_order(name: str) -> None:
     assert gradgradcheck(net, (x, context))
 
 
+def test_gradients_to_be_differentiated_where_weights_follow_from_inputs() -> None:
+    x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+
+    def total() -> Tensor:
+        layer = _perceptron.Affinity(x[:3].sin(), x[0].cos(), 0.5, ((0, 3, 3),))
+        return _perceptron.perceptron(x, [layer, layer], squashed=True).sum()
+
+    (found,) = torch.autograd.grad(total(), x, create_graph=True)
+    assert torch.allclose(found, torch.autograd.grad(total(), x)[0])
+
+
 @each
 def test_stands_back_from_transformations(name: str) -> None:
     net, x, context = made(name)

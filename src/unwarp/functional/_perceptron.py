@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unwarp.kernels import is_ordinary
+from unwarp.kernels import gradients_of, is_ordinary
 
 __all__ = ["Affinity", "perceptron", "squash"]
 
@@ -119,7 +119,12 @@ class _Perceptron(torch.autograd.Function):
         given, rate, within = saved[:count], saved[count], saved[count + 1 :]
         needed = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled() or not is_ordinary(grad):
-            return None, *_again(what, given, needed, grad)
+            
+            def reference(x: Tensor, offset: Tensor | None, *tensors: Tensor) -> Tensor:
+                pairs = zip(layers, tensors[::2], tensors[1::2], strict=True)
+                return _plainly(x, [a._replace(weight=w, bias=b) for a, w, b in pairs], offset, squashed=what[1])
+
+            return None, *gradients_of(reference, given, needed, grad_outputs)
         seen, scaled = within[: len(layers)], within[len(layers) :]
         found: list[Tensor | None] = [None] * count
         g = _rows(grad)
@@ -137,19 +142,6 @@ class _Perceptron(torch.autograd.Function):
         if needed[0]:
             found[0] = (g if rate is None else g * (rate * rate).mul_(rate)).view(given[0].shape)
         return None, *found
-
-
-def _again(
-    what: tuple[Sequence[Affinity], bool], given: Sequence[Tensor | None], needed: Sequence[bool], grad: Tensor
-) -> list[Tensor | None]:
-    """The gradients by single operations, for those that are mapped or will be differentiated themselves."""
-    (layers, squashed), x, offset, tensors = what, cast("Tensor", given[0]), given[1], cast("list[Tensor]", given[2:])
-    again = [a._replace(weight=w, bias=b) for a, w, b in zip(layers, tensors[::2], tensors[1::2], strict=True)]
-    wanted = [t for t, need in zip(given, needed, strict=True) if need and t is not None]
-    with torch.enable_grad():
-        y = _plainly(x, again, offset, squashed=squashed)
-        rest = iter(torch.autograd.grad(y, wanted, grad, create_graph=torch.is_grad_enabled()))
-    return [next(rest) if need else None for need in needed]
 
 
 def _rows(x: Tensor) -> Tensor:

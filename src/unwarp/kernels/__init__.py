@@ -14,11 +14,11 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from unwarp.kernels._eager import is_ordinary
+from unwarp.kernels._eager import gradients_of, is_ordinary
 from unwarp.kernels._library import load
 from unwarp.kernels._spline import Pair, Spline
 
-__all__ = ["fused", "is_ordinary", "status"]
+__all__ = ["fused", "gradients_of", "is_ordinary", "status"]
 
 _found, _reason = load()
 _KINDS = {

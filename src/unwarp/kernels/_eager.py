@@ -1,12 +1,14 @@
-"""Whether a call is ordinary: numbers in memory, computed now, and nobody looking at the single operations."""
+"""Whether a call is ordinary (numbers in memory, computed now, nobody looking at the operations); gradients if not."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["is_ordinary"]
+__all__ = ["gradients_of", "is_ordinary"]
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -24,6 +26,24 @@ def is_ordinary(*tensors: Tensor) -> bool:
         and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
         and all(t.dtype == dtype and _is_plain(t) for t in tensors)
     )
+
+
+def gradients_of(
+    reference: Callable[..., Tensor | tuple[Tensor, ...]],
+    given: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    grads: Sequence[Tensor],
+) -> list[Tensor | None]:
+    """The gradients to those of `given` that are needed, through `reference(*given)`; differentiable where asked.
+
+    One argument may have been computed from another; each gradient is to one with the others held.
+    """
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        own = [t.view_as(t) if t is not None and need else t for t, need in zip(given, needed, strict=True)]
+        wanted = [t for t, need in zip(own, needed, strict=True) if t is not None and need]
+        found = iter(torch.autograd.grad(reference(*own), wanted, grads, create_graph=again))
+    return [next(found) if need else None for need in needed]
 
 
 def _is_plain(t: Tensor) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unwarp.kernels._eager import is_ordinary
+from unwarp.kernels._eager import gradients_of, is_ordinary
 
 __all__ = ["Pair", "Spline"]
 
@@ -114,19 +114,14 @@ class _Differentiable(torch.autograd.Function):
         return call.values(x, params)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         call: _Call = ctx.call
         to_y, to_ladj = grad_outputs
         x, params = ctx.saved_tensors
-        again = torch.is_grad_enabled()  # these gradients will be differentiated themselves
-        if not again and is_ordinary(x, *grad_outputs):
+        differentiated = torch.is_grad_enabled()  # these gradients will be, themselves
+        if not differentiated and is_ordinary(x, *grad_outputs):
             return None, *call.kernel.gradients(call, x, params, to_y, to_ladj)
-        wanted = [t for t, needed in zip((x, params), ctx.needs_input_grad[1:], strict=True) if needed]
-        with torch.enable_grad():
-            found = torch.autograd.grad(call.by_reference(x, params), wanted, grad_outputs, create_graph=again)
-        rest = iter(found)
-        to_x, to_params = (next(rest) if needed else None for needed in ctx.needs_input_grad[1:])
-        return None, to_x, to_params
+        return None, *gradients_of(call.by_reference, (x, params), ctx.needs_input_grad[1:], grad_outputs)
 
 
 def _entry(library: ctypes.CDLL, name: str, pointers: int) -> Any:
