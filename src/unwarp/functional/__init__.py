@@ -58,6 +58,7 @@ from unwarp.functional._power import (
 )
 from unwarp.functional._quantile import log_normal_cdf, normal_mixture, normal_quantile
 from unwarp.functional._roots import invert_increasing, solve_increasing
+from unwarp.functional._sequence import ScalarMap, Unrolled, undo_in_order
 from unwarp.functional._spline import (
     periodic_rational_quadratic,
     periodic_rational_quadratic_inverse,
@@ -72,8 +73,10 @@ __all__ = [
     "TABLEAUS",
     "Affinity",
     "GaussianMixtureFit",
+    "ScalarMap",
     "Stage",
     "Tableau",
+    "Unrolled",
     "affine",
     "affine_inverse",
     "bernstein",
@@ -156,6 +159,7 @@ __all__ = [
     "straight_beyond_inverse",
     "sum_of_squares",
     "tilted",
+    "undo_in_order",
     "upper_triangular",
     "weibull",
     "weibull_inverse",

@@ -119,7 +119,7 @@ class _Perceptron(torch.autograd.Function):
         given, rate, within = saved[:count], saved[count], saved[count + 1 :]
         needed = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled() or not is_ordinary(grad):
-            
+
             def reference(x: Tensor, offset: Tensor | None, *tensors: Tensor) -> Tensor:
                 pairs = zip(layers, tensors[::2], tensors[1::2], strict=True)
                 return _plainly(x, [a._replace(weight=w, bias=b) for a, w, b in pairs], offset, squashed=what[1])

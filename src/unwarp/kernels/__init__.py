@@ -16,9 +16,10 @@ from torch import Tensor
 
 from unwarp.kernels._eager import gradients_of, is_ordinary
 from unwarp.kernels._library import load
+from unwarp.kernels._sequence import InOrder
 from unwarp.kernels._spline import Pair, Spline
 
-__all__ = ["fused", "gradients_of", "is_ordinary", "status"]
+__all__ = ["fused", "gradients_of", "in_order", "is_ordinary", "status"]
 
 _found, _reason = load()
 _KINDS = {
@@ -27,6 +28,7 @@ _KINDS = {
     for direction in ("", "_inverse")
 }
 _TABLE = {} if _found is None else {name: Spline(_found, **kind) for name, kind in _KINDS.items()}
+in_order = None if _found is None else InOrder(_found)
 
 
 Map = TypeVar("Map", bound=Callable[..., Pair])

@@ -12,10 +12,15 @@
 #include <thread>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 namespace {
 
 constexpr int LARGEST_BINS = 256;
 constexpr double LARGEST_RAW = 20;  // of widths and heights, as in the reference
+constexpr double REACH = 3, FARTHEST = 1e9;  // of what a network sees, as in functional.squash
 constexpr int64_t POINTS_A_THREAD = 8192;  // fewer are done before a second thread has begun
 
 template <class T> struct Format;
@@ -37,6 +42,24 @@ struct Box {
     double slope_shift;  // softplus of it is 1 - min_slope
 };
 
+struct ScalarMap {
+    Box box;       // of the spline; no bins where the map is affine,
+    double limit;  // whose log scale has this bound
+};
+
+template <class T> struct Sequence {
+    int layers;                // hidden ones, at least one
+    int64_t steps;             // features become known in so many
+    const int64_t *widths;     // inputs, hidden layers, outputs
+    const int64_t *ends;       // of each hidden layer, how many units are known after 0, 1, ... steps
+    const int64_t *firsts;     // the first feature of each step, and the number of features
+    const T *const *weights, *const *biases;
+    const T *offset;           // added to the first hidden layer, row by row; or null
+    ScalarMap map;
+    const T *z;
+    T *x, *ladj;
+};
+
 template <class T> struct Work {
     Box box;
     const T *v, *params, *grad_out, *grad_ladj;  // without grad_out: values, else gradients
@@ -49,36 +72,44 @@ template <class T> struct Work {
 #define VECTOR_TARGET
 #define VECTOR_BYTES 16
 #include "spline.h"
+#include "sequence.h"
 
 #if defined(__x86_64__)
 #define VECTOR_NAME avx2
-#define VECTOR_TARGET __attribute__((target("avx2")))
+#define VECTOR_TARGET __attribute__((target("avx2,fma")))
 #define VECTOR_BYTES 32
 #include "spline.h"
+#include "sequence.h"
 
 #define VECTOR_NAME avx512
 #define VECTOR_TARGET __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw")))
 #define VECTOR_BYTES 64
 #include "spline.h"
+#include "sequence.h"
 #endif
 
 namespace {
 
-template <class T> using Part = void (*)(const Work<T> &, int64_t, int64_t);
-
-template <class T> Part<T> widest() {
+// 2 for AVX-512, 1 for AVX2, 0 for what every processor has.
+int level() {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) return avx512::part<T>;
-    if (__builtin_cpu_supports("avx2")) return avx2::part<T>;
+    if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) return 2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
 #endif
-    return plain::part<T>;
+    return 0;
 }
 
-template <class T> void run(const Work<T> &work, int64_t points, int threads) {
-    Part<T> part = widest<T>();
-    int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, points / POINTS_A_THREAD));
-    int64_t each = ((points + parts - 1) / parts + 15) / 16 * 16;
-    auto some_of_it = [&](int64_t i) { part(work, std::min(points, i * each), std::min(points, (i + 1) * each)); };
+#if defined(__x86_64__)
+#define WIDEST(F) (level() == 2 ? avx512::F : level() == 1 ? avx2::F : plain::F)
+#else
+#define WIDEST(F) plain::F
+#endif
+
+// part(from, to) for all points, by as many threads as have `least` points each.
+template <class F> void share(int64_t points, int64_t least, int threads, F part) {
+    int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, points / least));
+    int64_t each = ((points + parts - 1) / parts + 63) / 64 * 64;
+    auto some_of_it = [&](int64_t i) { part(std::min(points, i * each), std::min(points, (i + 1) * each)); };
     std::vector<std::thread> others;
     int64_t i = 1;
     try {
@@ -90,11 +121,21 @@ template <class T> void run(const Work<T> &work, int64_t points, int threads) {
     for (auto &other : others) other.join();
 }
 
+template <class T> void run(const Work<T> &work, int64_t points, int threads) {
+    auto part = WIDEST(part<T>);
+    share(points, POINTS_A_THREAD, threads, [&](int64_t from, int64_t to) { part(work, from, to); });
+}
+
+template <class T> void run(const Sequence<T> &all, int64_t points, int threads) {
+    auto part = WIDEST(rows<T>);
+    share(points, 64, threads, [&](int64_t from, int64_t to) { part(all, from, to); });
+}
+
 }  // namespace
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int unwarp_interface() { return 2; }  // another number where the arguments below change
+EXPORT int unwarp_interface() { return 3; }  // another number where the arguments below change
 EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
 
 #define ENTRIES(NAME, T)                                                                                             \
@@ -111,5 +152,16 @@ EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
         Box box{bins, inverse != 0, periodic != 0, bound, min_bin, min_slope, slope_shift};                          \
         run<T>({box, v, params, grad_out, grad_ladj, grad_v, grad_params}, points, threads);                         \
     }
+#define SEQUENCES(NAME, T)                                                                                            \
+    EXPORT void unwarp_sequence_##NAME(int64_t rows, int layers, int64_t steps, const int64_t *widths,                \
+                                       const int64_t *ends, const int64_t *firsts, const T *const *weights,           \
+                                       const T *const *biases, const T *offset, int bins, double bound,               \
+                                       double min_bin, double min_slope, double slope_shift, double limit,            \
+                                       int threads, const T *z, T *x, T *ladj) {                                      \
+        ScalarMap map{{bins, true, false, bound, min_bin, min_slope, slope_shift}, limit};                            \
+        run<T>({layers, steps, widths, ends, firsts, weights, biases, offset, map, z, x, ladj}, rows, threads);       \
+    }
 ENTRIES(float32, float)
 ENTRIES(float64, double)
+SEQUENCES(float32, float)
+SEQUENCES(float64, double)

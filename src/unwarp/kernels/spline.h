@@ -309,8 +309,3 @@ template <class T> VECTOR_TARGET void part(const Work<T> &work, int64_t from, in
 
 }  // namespace VECTOR_NAME
 }  // namespace
-
-#undef INLINE
-#undef VECTOR_NAME
-#undef VECTOR_TARGET
-#undef VECTOR_BYTES

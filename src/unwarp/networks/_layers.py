@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unwarp.errors import ConfigError
 from unwarp.functional import Affinity, perceptron, squash
 
-__all__ = ["Dense", "Encode", "rectified"]
+__all__ = ["Dense", "Encode", "affinities", "rectified"]
 
 _BLOCK = 64  # outputs in one product: larger ones have more speed, smaller ones skip more zeros
 
@@ -110,13 +110,19 @@ class Dense(nn.Module):
         return f"{inputs} -> {outputs}"
 
 
+def affinities(layers: Sequence[nn.Module]) -> list[Affinity] | None:
+    """What the layers are to `functional`; None when one of them is no longer a plain one."""
+    found = [a for layer in layers if type(layer) is Dense and (a := layer.affinity()) is not None]
+    return found if len(found) == len(layers) else None
+
+
 def rectified(layers: Sequence[nn.Module], x: Tensor, *, squashed: bool, offset: Tensor | None = None) -> Tensor:
     """The layers one after another, rectified between; see `functional.perceptron`.
 
     Layers that are no longer plain ones, because they were exchanged or have hooks, are called one by one.
     """
-    plain = [a for layer in layers if type(layer) is Dense and (a := layer.affinity()) is not None]
-    if len(plain) == len(layers):
+    plain = affinities(layers)
+    if plain is not None:
         return perceptron(x, plain, offset=offset, squashed=squashed)
     h = squash(x) if squashed else x
     for i, layer in enumerate(layers):

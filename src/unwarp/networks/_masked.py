@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError
-from unwarp.functional import squash
-from unwarp.networks._layers import Dense, Encode, rectified
+from unwarp.functional import Unrolled, squash
+from unwarp.networks._layers import Dense, Encode, affinities, rectified
 from unwarp.networks._masks import along, in_passes
 
 __all__ = ["MaskedMLP"]
@@ -111,6 +111,14 @@ class MaskedMLP(nn.Module):
         params = rectified(layers, h, squashed=self.angles is None, offset=self._offset(context))
         params = params.unflatten(-1, (self.features, self.params))
         return params if self._in_order else params.index_select(-2, self.back)
+
+    def unrolled(self, context: Tensor | None = None) -> Unrolled | None:
+        """What `functional.undo_in_order` takes of the network; None of one without hidden layers or with angles."""
+        layers = affinities([*self.hidden, self.out])
+        if layers is None or not self.hidden or self.angles is not None:
+            return None
+        firsts = [row // self.params for row in self._rows]
+        return Unrolled(layers, self._ends, firsts, self._offset(context))
 
     def begin(self, x: Tensor, context: Tensor | None = None) -> _State:
         """The state before any input is known; `x: (*batch, features)` only tells batch, dtype and device."""

@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from unwarp import _check
+from unwarp import _check, functional
 from unwarp._space import Space
 from unwarp.errors import ConfigError, ShapeError, SpaceError
 from unwarp.transforms._base import Transform
@@ -173,19 +174,34 @@ class Autoregressive(Transform):
             x = self.univariate.inverse(z, params)[0]
 
     def _by_steps(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Some features or tokens after others, from what the network remembers of those before."""
+        """Some features or tokens after others, at once where there is compiled code for it."""
+        z = z if self._in_sequence else z.index_select(self._axis, self.sequence)
+        unrolled = getattr(self.net, "unrolled", None)
+        found = None
+        if unrolled is not None:
+            names, parameters = zip(*self.named_parameters(prefix="layer"), strict=True)
+
+            def reference(z: Tensor, context: Tensor | None, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+                given = dict(zip(names, parameters, strict=True))
+                return functional_call(_OneByOne(self), given, (z, context))
+
+            scalar = self.univariate.by_kernel
+            found = functional.undo_in_order(scalar, lambda: unrolled(context), reference, z, context, *parameters)
+        x, ladj = self.one_by_one(z, context) if found is None else found
+        return x if self._in_sequence else x.index_select(self._axis, self.sequence.argsort()), ladj
+
+    def one_by_one(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x and its ladj from z, both in the network's order, from what the network remembers of the steps before."""
         state = self._causal.begin(z, context)
         points: list[Tensor] = []
         total = z.new_zeros(())
-        z = z if self._in_sequence else z.index_select(self._axis, self.sequence)
         for step, z_i in enumerate(z.split([len(step) for step in self._causal.steps], self._axis)):
             x_i, ladj = self.univariate.inverse(z_i, self._causal.emit(state, step))
             state = self._causal.advance(state, x_i, step)
             points.append(x_i)
             total = total + ladj.flatten(self._axis).sum(-1)
         batch = total.shape
-        x = torch.cat([x_i.expand(*batch, *x_i.shape[self._axis :]) for x_i in points], self._axis)
-        return x if self._in_sequence else x.index_select(self._axis, self.sequence.argsort()), total
+        return torch.cat([x_i.expand(*batch, *x_i.shape[self._axis :]) for x_i in points], self._axis), total
 
     def _by_sweeps(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """All at once, as often as it takes in the worst case."""
@@ -219,3 +235,14 @@ class Autoregressive(Transform):
     def extra_repr(self) -> str:
         shape = self.domain.shape
         return f"{shape[0] if len(shape) == 1 else shape}, {self.univariate}"
+
+
+class _OneByOne(nn.Module):
+    """The inverse of a layer step by step, as a module of its own, so that it can be called with other parameters."""
+
+    def __init__(self, layer: Autoregressive) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.layer.one_by_one(z, context)

@@ -43,6 +43,10 @@ class Affine(Univariate):
     def n_params(self) -> int:
         return 2
 
+    @property
+    def by_kernel(self) -> functional.ScalarMap:
+        return functional.ScalarMap(limit=self.max_log_scale)
+
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         return functional.affine(x, *self._shift_and_log_scale(params))
 

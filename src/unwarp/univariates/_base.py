@@ -42,6 +42,11 @@ class Univariate(ABC):
         """Where y lives; the real line unless a map says otherwise."""
         return REAL
 
+    @property
+    def by_kernel(self) -> functional.ScalarMap | None:
+        """How compiled code knows the map, where there is some for inverses of autoregressive layers."""
+        return None
+
     @abstractmethod
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """`y = f(x)` and `log|dy/dx|`."""

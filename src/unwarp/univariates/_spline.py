@@ -56,6 +56,10 @@ class RationalQuadratic(Univariate):
     def n_params(self) -> int:
         return 3 * self.bins - 1
 
+    @property
+    def by_kernel(self) -> functional.ScalarMap:
+        return functional.ScalarMap(self.bins, self.bound, self.min_bin, self.min_slope)
+
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         return functional.rational_quadratic(
             x, params, bound=self.bound, min_bin=self.min_bin, min_slope=self.min_slope
