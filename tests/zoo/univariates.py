@@ -12,6 +12,7 @@ from unwarp.univariates import (
     Exp,
     Gumbel,
     HeavyTail,
+    Histogram,
     Integral,
     Kumaraswamy,
     LeakyReLU,
@@ -69,5 +70,6 @@ ROWS: dict[str, Callable[[], Univariate]] = {
     "Softplus": Softplus,
     "Sigmoid": Sigmoid,
     "Sigmoid(-2, 3)": lambda: Sigmoid(Interval(-2.0, 3.0)),
+    "Histogram": lambda: Histogram(Interval(-1.0, 3.0), bins=4),
     "Rescale": lambda: Rescale(UNIT, Interval(-1.0, 3.0)),
 }

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from unwarp.distributions import Flow, Normal
 from unwarp.errors import ConfigError
+from unwarp.flows._pixels import Equalize, Values, logit, spread
 from unwarp.flows._recipe import Bins, Bound, Components, Context, Floor, Hidden, Image, Layers, Lipschitz, recipe
 from unwarp.networks import ConvNet, LipschitzConvNet
 from unwarp.transforms import (
@@ -23,8 +24,6 @@ from unwarp.transforms import (
     Compose,
     ConvolutionExponential,
     Coupling,
-    Dequantize,
-    Elementwise,
     EmergingConvolution,
     Inverse,
     MultiScale,
@@ -44,7 +43,6 @@ Dequantization = Literal["uniform", "variational", "none"]
 Levels = Annotated[int, Field(strict=True, ge=1, le=16)]
 Convolution = Literal["pixel", "emerging", "periodic", "exponential"]
 Within = Callable[[Image, "Pixels"], list[Transform]]
-Values = Annotated[int, Field(strict=True, ge=2, le=65536)]
 
 
 class Pixels(TypedDict, total=False):
@@ -58,6 +56,7 @@ class Pixels(TypedDict, total=False):
         values: pixels are the whole numbers from 0 to values - 1.
         dequantization: how they are spread to reals: "uniform", or "variational" by a small flow of its own; `log_prob`
             is then a lower bound of a log probability. "none" for pixels that are real numbers: their density is exact.
+        equalize: whether a channel's values are first spread evenly, as their histogram says, which `adapt` counts.
     """
 
     context: Annotated[Context, Field(default=0)]
@@ -66,6 +65,7 @@ class Pixels(TypedDict, total=False):
     hidden: Annotated[Hidden, Field(default=(64, 64))]
     values: Annotated[Values, Field(default=256)]
     dequantization: Annotated[Dequantization, Field(default="uniform")]
+    equalize: Annotated[Equalize, Field(default=True)]
 
 
 @recipe
@@ -79,7 +79,7 @@ def realnvp_image(features: Image, **pixels: Unpack[Pixels]) -> Flow:
         pixels: what all recipes for images take, see `Pixels`.
 
     Source: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, section 4.1. Differs: `ActNorm` takes the place of
-    batch normalisation, and what is done early is modelled given the rest.
+    batch normalisation, what is done early is modelled given the rest, and values are spread evenly before the logit.
     """
     late, early = partial(_by_channels, univariate=Affine()), partial(_checkered, univariate=Affine())
     return _images("realnvp_image", features, pixels, late, before=early)
@@ -190,24 +190,18 @@ def _images(name: str, shape: Image, pixels: Pixels, after: Within, *, before: W
 
 def _to_reals(shape: Image, pixels: Pixels) -> list[Transform]:
     """Whole numbers to reals of about mean 0 and variance 1."""
-    channels, height, width = shape
-    standardize = Pixelwise(Standardize(channels), height, width)
+    standardize = Pixelwise(Standardize(shape[0]), shape[1], shape[2])
     if pixels["dequantization"] == "none":
         return [standardize]
     fill = _fill(shape, pixels) if pixels["dequantization"] == "variational" else None
-    spread = Dequantize(shape, 0, pixels["values"] - 1, margin=0.0556, fill=fill)
-    return [spread, _logit(shape, Sigmoid(spread.interval)), standardize]
-
-
-def _logit(shape: Image, sigmoid: Sigmoid) -> Transform:
-    return Pixelwise(Inverse(Elementwise(shape[0], sigmoid)), shape[1], shape[2])
+    return [*spread(shape, pixels["values"], equalize=pixels["equalize"], fill=fill), standardize]
 
 
 def _fill(shape: Image, pixels: Pixels) -> Transform:
     """The flow that spreads pixels within their bins, as the image around them says."""
     channels, height, width = shape
     board = Checkerboard(channels, height, width)
-    parts: list[Transform] = [_logit(shape, Sigmoid()), board]
+    parts: list[Transform] = [logit(shape, Sigmoid()), board]
     for first in (True, False):
         net = ConvNet(channels, 2 * channels, hidden=pixels["hidden"], context=shape, block=(1, 2))
         keep = [first] * channels + [not first] * channels

@@ -16,6 +16,7 @@ from unwarp._space import Support
 from unwarp.distributions import Flow
 from unwarp.errors import RecipeError
 from unwarp.flows._ends import Ends, vectors
+from unwarp.flows._pixels import Values, spread
 from unwarp.flows._recipe import Context, Layers, Marginals, Shape, recipe
 from unwarp.networks import CausalTransformer, Transformer
 from unwarp.transforms import Autoregressive, Compose, Coupling, Patches, Reshape, Transform
@@ -27,6 +28,7 @@ Depth = Annotated[int, Field(strict=True, ge=0, le=256)]
 Width = Annotated[int, Field(strict=True, ge=1, le=16_384)]
 Heads = Annotated[int, Field(strict=True, ge=1, le=1024)]
 Patch = Annotated[int, Field(strict=True, ge=1, le=1024)] | None
+Whole = Literal[0] | Values
 
 _TOKENS = 64  # as many or fewer of them are what images are cut into by default
 
@@ -42,6 +44,7 @@ def tarflow(
     heads: Heads = 4,
     patch: Patch = None,
     bins: Marginals = 0,
+    values: Whole = 0,
     inverse: Literal["cached", "jacobi"] = "cached",
     **ends: Unpack[Ends],
 ) -> Flow:
@@ -59,6 +62,8 @@ def tarflow(
         patch: side of the square that is one token of an image, or how many neighbouring features or steps are one
             token; null for the smallest that cuts an image into at most 64 tokens, and for 1 elsewhere.
         bins: bins of splines; 0 for scale and shift.
+        values: of an image whose pixels are the whole numbers from 0 to values - 1, spread uniformly over their bins;
+            `log_prob` is then a lower bound of a log probability. 0 for real numbers.
         inverse: how samples are drawn: "cached" goes token by token, "jacobi" sweeps over all until they are solved.
         ends: what is before and after the layers, see `Ends`; features are the tokens' channels, token by token.
 
@@ -75,7 +80,7 @@ def tarflow(
     flat = (math.prod(tokens),)
     chains = [maps] if ends["mixing"] == "none" else [[part] for part in maps]
     parts = [Compose([Reshape(flat, tokens), *chain, Reshape(tokens, flat)]) for chain in chains]
-    return _flow(shape, near, parts, ends)
+    return _flow(shape, near, parts, values, ends)
 
 
 @recipe
@@ -89,6 +94,7 @@ def jet(
     heads: Heads = 4,
     patch: Patch = None,
     bins: Marginals = 0,
+    values: Whole = 0,
     **ends: Unpack[Ends],
 ) -> Flow:
     """Jet: couplings over tokens, or over their channels, told how by vision transformers.
@@ -104,6 +110,7 @@ def jet(
         heads: attention heads.
         patch: as for `tarflow`.
         bins: bins of splines; 0 for scale and shift.
+        values: as for `tarflow`.
         ends: as for `tarflow`.
 
     Source: Kolesnikov, Pinto and Tschannen, 2024, arXiv:2412.15129. Differs: halves are told apart by the bits of
@@ -117,7 +124,7 @@ def jet(
         inside = {"width": width, "depth": depth, "heads": heads, "context": context}
         net = Transformer(kept, (moved[0], moved[1] * univariate.n_params), **inside)
         parts.append(Coupling(math.prod(tokens), univariate, net, mask=mask, context=context))
-    return _flow(shape, near, parts, ends)
+    return _flow(shape, near, parts, values, ends)
 
 
 def _univariate(bins: int) -> Univariate:
@@ -165,14 +172,22 @@ def _split(tokens: tuple[int, int], layer: int) -> tuple[list[bool], tuple[int, 
     return (mask, (few, channels), (many, channels)) if axis == 0 else (mask, (length, few), (length, many))
 
 
-def _flow(shape: tuple[int, ...], patch: int, parts: Sequence[Transform], ends: Ends) -> Flow:
+def _flow(shape: tuple[int, ...], patch: int, parts: Sequence[Transform], values: int, ends: Ends) -> Flow:
     """The flow of the layers `parts`, which see tokens laid out as a vector, on events of `shape`."""
+    if values and (len(shape) != 3 or ends["support"] != "real"):
+        raise RecipeError(
+            f"values: expected 0 but for images of whole numbers, without a support; got {values} for {shape} with "
+            f"support={ends['support']!r}. Set values=0."
+        )
     flow = vectors(math.prod(shape), parts, ends)
     if len(shape) == 1:
         return flow
+    front = spread((shape[0], shape[1], shape[2]), values, equalize=True) if values else []
     support = flow.space.support
     if not isinstance(support, Support):
         raise RecipeError(f"support: expected one for all entries of {shape}; got {support}. Give one.")
     parts = [Patches(shape, patch, support=support)] if len(shape) == 3 else []
     tokens = parts[0].codomain.shape if parts else shape
-    return Flow(Compose([*parts, Reshape(tokens, flow.space.shape, support=support), flow.transform]), flow.base)
+    return Flow(
+        Compose([*front, *parts, Reshape(tokens, flow.space.shape, support=support), flow.transform]), flow.base
+    )

@@ -16,6 +16,7 @@ from unwarp.functional._circle import circular_spline, circular_spline_inverse, 
 from unwarp.functional._convolution import bound_kernel, causal_convolution, causal_convolution_inverse
 from unwarp.functional._divergence import directional, jacobian
 from unwarp.functional._guards import spread, straight_beyond, straight_beyond_inverse, tilted
+from unwarp.functional._histogram import histogram, histogram_inverse
 from unwarp.functional._linalg import (
     bound_norm,
     cayley,
@@ -102,6 +103,8 @@ __all__ = [
     "gaussian_mixture_to_normal",
     "gumbel",
     "gumbel_inverse",
+    "histogram",
+    "histogram_inverse",
     "householder",
     "householder_inverse",
     "integrate_adaptively",

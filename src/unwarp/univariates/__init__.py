@@ -4,6 +4,7 @@ from unwarp.univariates._affine import Affine, Shift
 from unwarp.univariates._base import Univariate
 from unwarp.univariates._cdf import Gumbel, Kumaraswamy, NormalCDF, Weibull
 from unwarp.univariates._circle import CircularSpline, Moebius, Turn
+from unwarp.univariates._histogram import Histogram
 from unwarp.univariates._interval import IntervalSpline
 from unwarp.univariates._neural import DeepSigmoid, MixtureQuantile
 from unwarp.univariates._piecewise import Cubic, LinearRational, PiecewiseLinear, Quadratic
@@ -23,6 +24,7 @@ __all__ = [
     "Exp",
     "Gumbel",
     "HeavyTail",
+    "Histogram",
     "Integral",
     "IntervalSpline",
     "Kumaraswamy",
