@@ -228,13 +228,17 @@ OF_WHOLE_NUMBERS = [
 ]
 
 
+CONVOLUTIONS = {"levels": 1, "hidden": (16,)}
+SIZES = {"jet": {"layers": 4, "depth": 1, "width": 16}, "tarflow": {"depth": 1, "width": 16}}
+
+
 @pytest.mark.parametrize("name", OF_WHOLE_NUMBERS)
 def test_recipes_learn_whole_numbers(name: str) -> None:
     """Independent pixels take half a nat or more each; the kind of stripes and few flips take much less."""
     x, kind = stripes(400)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        flow = flows.flow(name, (1, 4, 4), levels=1, layers=2, hidden=(16,), values=4, context=2)
+        flow = flows.flow(name, (1, 4, 4), **{"layers": 2, "values": 4, "context": 2} | SIZES.get(name, CONVOLUTIONS))
     history = fit(flow, x, context=kind, max_steps=60, seed=0)
     assert history.baselines == {}
     assert flow.kind == "bound"

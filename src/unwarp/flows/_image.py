@@ -56,7 +56,7 @@ class Pixels(TypedDict, total=False):
         values: pixels are the whole numbers from 0 to values - 1.
         dequantization: how they are spread to reals: "uniform", or "variational" by a small flow of its own; `log_prob`
             is then a lower bound of a log probability. "none" for pixels that are real numbers: their density is exact.
-        equalize: whether a channel's values are first spread evenly, as their histogram says, which `adapt` counts.
+        equalize: "histogram" first spreads each channel's values evenly, as their histogram says, which `adapt` counts.
     """
 
     context: Annotated[Context, Field(default=0)]
@@ -65,7 +65,7 @@ class Pixels(TypedDict, total=False):
     hidden: Annotated[Hidden, Field(default=(64, 64))]
     values: Annotated[Values, Field(default=256)]
     dequantization: Annotated[Dequantization, Field(default="uniform")]
-    equalize: Annotated[Equalize, Field(default=True)]
+    equalize: Annotated[Equalize, Field(default="histogram")]
 
 
 @recipe

@@ -182,7 +182,7 @@ def _flow(shape: tuple[int, ...], patch: int, parts: Sequence[Transform], values
     flow = vectors(math.prod(shape), parts, ends)
     if len(shape) == 1:
         return flow
-    front = spread((shape[0], shape[1], shape[2]), values, equalize=True) if values else []
+    front = spread((shape[0], shape[1], shape[2]), values, equalize="histogram") if values else []
     support = flow.space.support
     if not isinstance(support, Support):
         raise RecipeError(f"support: expected one for all entries of {shape}; got {support}. Give one.")

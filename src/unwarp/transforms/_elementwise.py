@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -23,11 +25,12 @@ class Elementwise(Transform):
     Args:
         features: number of features.
         univariate: the scalar map.
+        params: "learned", or "adapted" where `adapt` alone sets them.
 
     Shapes: x, z `(*batch, features)`; ladj `(*batch)`, nats.
 
     Raises:
-        ConfigError: if `features < 1`.
+        ConfigError: if `features < 1`, or `params` is another word.
 
     Example:
         >>> z, ladj = Elementwise(3, HeavyTail())(torch.ones(2, 3))
@@ -37,15 +40,17 @@ class Elementwise(Transform):
 
     params: Tensor
 
-    def __init__(self, features: int, univariate: Univariate) -> None:
+    def __init__(
+        self, features: int, univariate: Univariate, *, params: Literal["learned", "adapted"] = "learned"
+    ) -> None:
         shape = (_check.at_least("Elementwise", "features", features, 1),)
         super().__init__(Space(shape, univariate.domain), Space(shape, univariate.codomain))
         self.univariate = univariate
-        params = torch.zeros(features, univariate.n_params)
-        if univariate.n_params:
-            self.params = nn.Parameter(params)
+        start = torch.zeros(features, univariate.n_params)
+        if univariate.n_params and params == "learned":
+            self.params = nn.Parameter(start)
         else:
-            self.register_buffer("params", params, persistent=False)
+            self.register_buffer("params", start, persistent=univariate.n_params > 0)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, ladj = self.univariate.forward(x, self.params)

@@ -21,7 +21,7 @@ class Histogram(Univariate):
 
     In bin $k$ of share $p_k$: $y = a + (b - a)\,(\sum_{j<k} p_j + p_k\,\xi)$, where $\xi$ goes from 0 to 1.
 
-    Use it where values are heaped, such as the black of images: `guess` counts, and what follows sees them spread evenly.
+    Use it where values are heaped, as the black of images is: `guess` counts, and what follows sees them spread evenly.
 
     Args:
         interval: the interval $(a, b)$.
