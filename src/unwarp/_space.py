@@ -144,7 +144,7 @@ class Positive(Support):
         return "POSITIVE"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Interval(Support):
     """The open interval from `low` to `high`.
 
@@ -177,6 +177,9 @@ class Interval(Support):
     @property
     def special(self) -> tuple[float, ...]:
         return tuple(self.low + (self.high - self.low) * share for share in (1e-6, 1 / 8, 1 / 2, 7 / 8, 1 - 1e-6))
+
+    def __repr__(self) -> str:
+        return f"Interval({self.low:g}, {self.high:g})"
 
 
 @dataclass(frozen=True, slots=True)

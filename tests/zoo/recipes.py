@@ -63,6 +63,7 @@ ROWS: dict[str, Callable[[], Flow]] = {
     "jet": lambda: flows.jet(2, layers=2, **TRANSFORMER),
     "jet(sequence, mixture)": lambda: flows.jet((1, 3), layers=1, base="mixture", components=2, **TRANSFORMER),
     "jet(image, context)": lambda: flows.jet((1, 2, 2), layers=1, context=1, patch=1, **TRANSFORMER),
+    "jet(whole numbers)": lambda: flows.jet((1, 2, 2), layers=1, patch=1, values=4, **TRANSFORMER),
     "nsf(everything)": lambda: flows.nsf(
         2,
         layers=2,
@@ -100,7 +101,7 @@ ROWS: dict[str, Callable[[], Flow]] = {
         (1, 2, 4), levels=1, layers=1, hidden=(2,), dequantization="none", convolution="emerging"
     ),
     "glow(context)": lambda: flows.glow((1, 2, 2), levels=1, layers=1, hidden=(4,), values=2, context=2),
-    "flowpp": lambda: flows.flowpp((1, 2, 2), levels=1, layers=1, hidden=(4,), components=2, values=4),
+    "flowpp": lambda: flows.flowpp((1, 2, 2), levels=1, layers=1, hidden=(4,), components=2, values=4, equalize="none"),
     "nsf_image": lambda: flows.nsf_image(
         (1, 2, 2), levels=1, layers=1, hidden=(4,), bins=2, values=3, dequantization="variational"
     ),

@@ -29,7 +29,7 @@ def spread(shape: Image, values: int, *, equalize: Equalize, fill: Transform | N
     interval = dequantize.interval
     if equalize == "none":
         return [dequantize, logit(shape, Sigmoid(interval))]
-    even = Elementwise(shape[0], Histogram(interval, bins + 2, min_share=0.01 / (bins + 2)), params="adapted")
+    even = Elementwise(shape[0], Histogram(interval, bins + 2), params="adapted")
     return [dequantize, Pixelwise(even, shape[1], shape[2]), logit(shape, Sigmoid(interval))]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp._space import CIRCLE, POSITIVE, REAL, Interval, Manifold, Space, Support
-from unwarp.errors import SpaceError
+from unwarp.errors import ConfigError, SpaceError
 from unwarp.transforms._base import Transform
 from unwarp.univariates import Exp, Sigmoid, Univariate
 
@@ -46,6 +46,8 @@ class Elementwise(Transform):
         shape = (_check.at_least("Elementwise", "features", features, 1),)
         super().__init__(Space(shape, univariate.domain), Space(shape, univariate.codomain))
         self.univariate = univariate
+        if params not in ("learned", "adapted"):
+            raise ConfigError(f'Elementwise: expected params "learned" or "adapted"; got {params!r}. Change it.')
         start = torch.zeros(features, univariate.n_params)
         if univariate.n_params and params == "learned":
             self.params = nn.Parameter(start)
