@@ -73,9 +73,16 @@ def unwarp_fused(model: str, size: Size) -> Timed:
     return _unwarp(model, size, fused=True)
 
 
-def _unwarp(model: str, size: Size, *, fused: bool) -> Timed:
+def unwarp_compiled(model: str, size: Size) -> Timed:
+    """The same by the compiled step of `unwarp.fit(execution="compiled")`."""
+    return _unwarp(model, size, fused=True, compiled=True)
+
+
+def _unwarp(model: str, size: Size, *, fused: bool, compiled: bool = False) -> Timed:
     from unwarp import flow as make
     from unwarp import kernels
+    from unwarp.training import likelihood
+    from unwarp.training._gradient import Gradient
 
     recipe, _, structure = model.partition(" ")
     features = size["event"][0]
@@ -89,11 +96,15 @@ def _unwarp(model: str, size: Size, *, fused: bool) -> Timed:
     }
     event = tuple(size["event"]) if model == "glow" else features
     notes = ["fused Adam, as fit takes it"] if fused else []
-    notes += [f"fused spline kernels {word}" for word in sorted(set(kernels.status().values()))] if structure else []
+    if compiled:
+        notes.append("one compiled program in place of kernels")
+    elif structure:
+        notes += [f"fused spline kernels {word}" for word in sorted(set(kernels.status().values()))]
     flow = make(recipe, event, **options.get(recipe, plain))
     with torch.no_grad():
         for p in flow.parameters():
             p.add_(torch.randn_like(p), alpha=0.1)
+    gradient = Gradient(flow, likelihood, compiled=True) if compiled else None
     return Timed(
         "unwarp",
         flow,
@@ -102,6 +113,7 @@ def _unwarp(model: str, size: Size, *, fused: bool) -> Timed:
         lambda n: flow.sample((n,)),
         lambda n: flow.sample_and_log_prob((n,)),
         fused=fused,
+        gradient=None if gradient is None else lambda x: gradient(x, None, None),
         note="; ".join(notes),
     )
 
@@ -196,6 +208,7 @@ def torchflows(model: str, size: Size) -> Timed:
 BUILDERS: dict[str, Callable[[str, Size], Timed]] = {
     "unwarp": unwarp,
     "unwarp fused": unwarp_fused,
+    "unwarp compiled": unwarp_compiled,
     "zuko": zuko,
     "nflows": parts_of.nflows,
     "normflows": parts_of.normflows,

@@ -31,6 +31,7 @@ class Timed:
         both: So many rows and their log-densities; by default what `sample` gives already.
         note: How it differs from what the model's name says.
         fused: Train by the fused kind of Adam.
+        gradient: Leaves the gradients of the mean log-density of rows; by default autograd does.
     """
 
     def __init__(
@@ -44,18 +45,23 @@ class Timed:
         *,
         note: str = "",
         fused: bool = False,
+        gradient: Callable[[Tensor], object] | None = None,
     ) -> None:
         self.x = torch.randn(size["batch"], *size["event"], generator=torch.Generator().manual_seed(0))
         self.parameters = sum(p.numel() for p in flow.parameters() if p.requires_grad)
         self.note, self.version = note, version(library)
+        self._gradient = gradient or self._by_autograd
         self._log_prob, self._sample, self._both = log_prob, sample, both or sample
         self._optimiser = torch.optim.Adam(flow.parameters(), lr=1e-5, fused=fused or None)
 
     def train(self) -> None:
         """A step of Adam on the mean log-density."""
         self._optimiser.zero_grad()
-        (-self._log_prob(self.x).mean()).backward()
+        self._gradient(self.x)
         self._optimiser.step()
+
+    def _by_autograd(self, x: Tensor) -> None:
+        (-self._log_prob(x).mean()).backward()
 
     @torch.no_grad()
     def log_prob(self) -> None:

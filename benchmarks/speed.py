@@ -27,8 +27,9 @@ from _turns import SLOW, Worker
 MODELS = ("realnvp", "maf", "nsf coupling", "nsf autoregressive", "naf", "bnaf", "cnf", "glow")
 FIRST = ("realnvp", "maf", "nsf coupling", "nsf autoregressive")
 TASKS = ("train", "log_prob", "sample", "sample_and_log_prob")
-TORCH = ("unwarp", "unwarp fused", "zuko", "nflows", "normflows", "torchflows", "FrEIA")
+TORCH = ("unwarp", "unwarp fused", "unwarp compiled", "zuko", "nflows", "normflows", "torchflows", "FrEIA")
 JAX = ("FlowJAX", "distrax")
+STEPS = ("unwarp fused", "unwarp compiled")  # these differ in training alone
 IMAGE = (3, 16, 16)
 
 
@@ -68,12 +69,9 @@ class Bench:
         present = [name for name in self.libraries if "empty" not in cells[name]]
         limits = [self._limits()]
         for task in TASKS:
-            if task == "train" or "unwarp fused" not in present:
-                self._task(task, present, cells, args)
-            else:  # it differs in training alone
-                self._task(task, [name for name in present if name != "unwarp fused"], cells, args)
+            self._task(task, [name for name in present if task == "train" or name not in STEPS], cells, args)
         limits.append(self._limits())
-        for name in present if args.memory else ():
+        for name in [name for name in present if name != "unwarp compiled"] if args.memory else ():
             answer = self.fresh[name].ask("memory", library=name, model=model, size=size)
             cells[name]["memory"] = answer.get("mib", answer.get("error"))
         for worker in {id(w): w for w in self.workers.values()}.values():

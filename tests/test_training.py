@@ -47,6 +47,11 @@ def small(features: int = 2, context: int = 0, seed: int = 0) -> Flow:
     return Flow(Compose(parts), Normal(features))
 
 
+def descend(learner, loss, step):
+    loss.backward()
+    learner.update(loss, 0.01, step)
+
+
 def weights(flow: nn.Module) -> list[torch.Tensor]:
     return [t.clone() for t in flow.state_dict().values()]
 
@@ -457,9 +462,9 @@ class TestParts:
         module = nn.Linear(3, 2).to(dtype)
         learner = Learner(module, weight_decay=0.1)
         for t in range(12):
-            learner.update(module(torch.ones(4, 3, dtype=dtype)).square().mean(), 0.01, t)
+            descend(learner, module(torch.ones(4, 3, dtype=dtype)).square().mean(), t)
         before = learner.snapshot()
-        learner.update(module(torch.ones(4, 3, dtype=dtype)).square().mean() * math.nan, 0.01, 13)
+        descend(learner, module(torch.ones(4, 3, dtype=dtype)).square().mean() * math.nan, 13)
         after = learner.snapshot()
         assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("guard"))
 
@@ -470,7 +475,7 @@ class TestParts:
             learner = Learner(module, weight_decay=0.1)
             for t in range(40):
                 loss = (module(torch.ones(4, 3)) - 1).square().mean() * (math.nan if t == 20 else 1 + 4 * (t % 7 == 0))
-                learner.update(loss, 0.01, t)
+                descend(learner, loss, t)
             return module
 
         fused = learn()

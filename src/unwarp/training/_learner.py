@@ -57,10 +57,9 @@ class Learner:
         return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), fused=self._fused) if groups else None
 
     def update(self, loss: Tensor, lr: float, step: int) -> None:
-        """One guarded step downhill from `loss`; with a fused optimiser the host does not wait for the device."""
+        """One guarded step down the gradients of `loss`; the host doesn't wait for a fused optimiser's device."""
         if self.optimizer is None:
             return
-        loss.backward()
         grads = [p.grad for p in self.params if p.grad is not None]
         divisor, skip = self.guard.judge(get_total_norm(grads), loss, step)
         for group in self.optimizer.param_groups:

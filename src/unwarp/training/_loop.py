@@ -14,7 +14,7 @@ from unwarp.training._metrics import Baseline
 from unwarp.training._objectives import Objective, likelihood
 from unwarp.training._rows import Validation
 from unwarp.training._run import Run
-from unwarp.training._settings import Settings, Start
+from unwarp.training._settings import Execution, Settings, Start
 from unwarp.transforms._base import Memory
 
 __all__ = ["fit", "steps"]
@@ -40,6 +40,7 @@ def steps(
     average: float = 0.999,
     start: Start = "adapt",
     memory: Memory = "stored",
+    execution: Execution = "eager",
 ) -> Generator[Step, None, None]:
     """Train `flow` on `x`, yielding an event every few steps; `fit` is the same in one call.
 
@@ -56,7 +57,7 @@ def steps(
     settings = Settings(
         objective=objective, batch=batch, lr=flow.lr if lr is None else lr, max_steps=max_steps,
         max_seconds=max_seconds, seed=seed, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds,
-        patience=patience, weight_decay=weight_decay, average=average, start=start, memory=memory,
+        patience=patience, weight_decay=weight_decay, average=average, start=start, memory=memory, execution=execution,
     )  # fmt: skip
     return Run(flow, x, context, weight, validation, settings).events()
 
@@ -81,6 +82,7 @@ def fit(
     average: float = 0.999,
     start: Start = "adapt",
     memory: Memory = "stored",
+    execution: Execution = "eager",
     baselines: Sequence[Baseline] = ("gaussian", "linear", "mixture"),
     progress: Callable[[Step], object] | None = None,
 ) -> History:
@@ -119,6 +121,9 @@ def fit(
             from the flow as it is.
         memory: "reversible" finds activations again by each layer's inverse instead of storing them, so that memory
             stops growing with depth; for deep flows on images, see `transforms.reversible`.
+        execution: "compiled" joins a step's loss and gradients to one program by `torch.compile`: making it takes a
+            minute or so, and small steps take half the time or less after that. Where it cannot be made, training
+            goes on without, and a warning says so.
         baselines: plain models to compare with; () for none.
         progress: gets each `Step`, such as a `progress_bar`.
 
@@ -139,7 +144,7 @@ def fit(
     settings = Settings(
         objective=objective, batch=batch, lr=flow.lr if lr is None else lr, max_steps=max_steps,
         max_seconds=max_seconds, seed=seed, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds,
-        patience=patience, weight_decay=weight_decay, average=average, start=start, memory=memory,
+        patience=patience, weight_decay=weight_decay, average=average, start=start, memory=memory, execution=execution,
     )  # fmt: skip
     run = Run(flow, x, context, weight, validation, settings)
     interrupted = False

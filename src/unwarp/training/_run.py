@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from unwarp.distributions import Distribution, Flow
 from unwarp.errors import BundleError, ConfigError
 from unwarp.training._checkpoint import read_checkpoint, write_checkpoint
+from unwarp.training._gradient import Gradient
 from unwarp.training._history import Event, History, Step
 from unwarp.training._interrupt import HeldBack
 from unwarp.training._learner import Learner, averaged_weights
@@ -140,6 +141,7 @@ class Run:
             self._flow, beside=_module(settings.objective, self._device, self._dtype),
             weight_decay=settings.weight_decay, average=settings.average,
         )  # fmt: skip
+        self._gradient = Gradient(self._target, settings.objective, compiled=settings.execution == "compiled")
         if self._saved is not None:
             self._take_up(self._saved)
             return []
@@ -162,13 +164,12 @@ class Run:
 
     def _advance(self, stream: Iterator[Tensor | None], interrupt: HeldBack) -> None:
         """Steps until the next look, or until people should hear something; the host never waits for the device."""
-        ledger, objective = self._ledger, self._settings.objective
+        ledger = self._ledger
         until = time.perf_counter() + _BEAT
         while True:
             index = next(stream)
             rows = self._rows if index is None else self._rows.take(index)
-            loss = objective(self._target, rows.x, rows.context, rows.weight)
-            self._learner.update(loss, self._lr(), ledger.step)
+            self._learner.update(self._gradient(rows.x, rows.context, rows.weight), self._lr(), ledger.step)
             ledger.step += 1
             if self._at_look() or interrupt.asked or time.perf_counter() > until:
                 return

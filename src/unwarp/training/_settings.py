@@ -12,8 +12,9 @@ from unwarp.training._history import Stopped
 from unwarp.training._objectives import Objective
 from unwarp.transforms._base import Memory
 
-__all__ = ["Ledger", "Settings", "Start"]
+__all__ = ["Execution", "Ledger", "Settings", "Start"]
 
+Execution = Literal["eager", "compiled"]
 Start = Literal["adapt", "keep"]
 
 
@@ -34,6 +35,7 @@ class Settings:
     average: float
     start: Start
     memory: Memory
+    execution: Execution
 
     def __post_init__(self) -> None:
         for name, value, low in (("batch", self.batch, 1), ("max_steps", self.max_steps, 0), ("seed", self.seed, 0)):
@@ -46,6 +48,9 @@ class Settings:
             raise ConfigError(f'fit: expected start to be "adapt" or "keep"; got {self.start!r}. Choose one.')
         if self.memory not in ("stored", "reversible"):
             raise ConfigError(f'fit: expected memory to be "stored" or "reversible"; got {self.memory!r}. Choose one.')
+        if self.execution not in ("eager", "compiled"):
+            got = self.execution
+            raise ConfigError(f'fit: expected execution to be "eager" or "compiled"; got {got!r}. Choose one.')
         if not self.weight_decay >= 0:
             raise ConfigError(f"fit: expected weight_decay >= 0; got {self.weight_decay}. Use 0 for none.")
         if not 0 <= self.average < 1:
