@@ -144,6 +144,26 @@ def test_what_is_heavy_is_imported_when_it_is_needed() -> None:
     assert (done.stdout.strip(), done.stderr) == ("[] []", "")
 
 
+MODULES = """
+import sys
+import torch
+before = set(sys.modules)
+import unwarp
+unwarp.flow, unwarp.fit
+print(len(set(sys.modules) - before), unwarp.flows._recipe._model.cache_info().currsize)
+"""
+HELP = "import sys, unwarp.cli; unwarp.cli.main(['--help']); print(len(sys.modules), file=sys.stderr)"
+
+
+def test_starting_takes_few_modules() -> None:
+    """Counted rather than timed: modules beyond torch's, bounds of options made before any is used, those of help."""
+    done = subprocess.run([sys.executable, "-c", MODULES], capture_output=True, text=True, check=True)
+    modules, made = map(int, done.stdout.split())
+    assert modules <= 250 and made == 0
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    assert int(done.stderr) <= 450
+
+
 def test_the_top_level_says_what_it_lacks() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         unwarp.nothing  # noqa: B018

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import cache, wraps
 from typing import Annotated, Any, Literal, ParamSpec, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
@@ -40,23 +40,16 @@ Supports = OneSupport | Annotated[list[OneSupport], Field(max_length=100_000)]
 
 P = ParamSpec("P")
 _RECIPES: dict[str, Callable[..., Flow]] = {}
-_OPTIONS: dict[str, type[BaseModel]] = {}
-_EVENTS: dict[str, dict[str, bool]] = {}  # recipe -> which kinds of events it takes
 
 
 def recipe(function: Callable[P, Flow]) -> Callable[P, Flow]:
     """Register a function as a recipe: its annotations bound its options, and its flows remember them in `spec`."""
     name = function.__name__
-    hints = _options(function)
-    signature = _signature(function, hints)
-    fields: dict[str, Any] = {
-        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default)
-        for p in signature.parameters.values()
-    }
-    model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    signature = _signature(function, _options(function))
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> Flow:
+        model = _model(name)
         try:
             options = model.model_validate(signature.bind(*args, **kwargs).arguments)
         except (ValidationError, TypeError) as error:
@@ -70,10 +63,19 @@ def recipe(function: Callable[P, Flow]) -> Callable[P, Flow]:
 
     checked.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
     _RECIPES[name] = checked
-    _OPTIONS[name] = model
-    _EVENTS[name] = {events: _holds(hints["features"], shape) for events, shape in _SHAPES.items()}
-    _EVENTS[name]["tables"] = _EVENTS[name]["vectors"] and "support" in hints
     return checked
+
+
+@cache
+def _model(name: str) -> type[BaseModel]:
+    """The bounds of a recipe's options; made at its first use, because they take longer to make than to import."""
+    made = _RECIPES[name]
+    hints = _options(inspect.unwrap(made))
+    fields: dict[str, Any] = {
+        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default)
+        for p in inspect.signature(made).parameters.values()
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
 
 
 def _options(function: Callable[..., Flow]) -> dict[str, Any]:
@@ -101,9 +103,14 @@ def _signature(function: Callable[..., Flow], hints: dict[str, Any]) -> inspect.
 _SHAPES: dict[str, Any] = {"vectors": 1, "images": (1, 1, 1)}
 
 
-def _holds(hint: Any, value: Any) -> bool:
+@cache
+def _takes(name: str, events: str) -> bool:
+    """Is a recipe for events of this kind?"""
+    hints = _options(inspect.unwrap(_RECIPES[name]))
+    if events == "tables":
+        return "support" in hints and _takes(name, "vectors")
     try:
-        TypeAdapter(hint).validate_python(value)
+        TypeAdapter(hints["features"]).validate_python(_SHAPES[events])
     except ValidationError:
         return False
     return True
@@ -117,7 +124,7 @@ def names(events: Literal["any", "vectors", "tables", "images"] = "any") -> list
         >>> "nsf" in names(), "nsf" in names("images"), "glow" in names("images")
         (True, False, True)
     """
-    return sorted(name for name in _RECIPES if events == "any" or _EVENTS[name][events])
+    return sorted(name for name in _RECIPES if events == "any" or _takes(name, events))
 
 
 def flow(name: str, features: int | Sequence[int], **options: Any) -> Flow:

@@ -65,7 +65,7 @@ class Gradient:
             why = " ".join(str(error).split())[:200]
             warnings.warn(
                 f"fit: expected a training step that can be compiled; got {type(error).__name__}: {why}. It trains "
-                "without; leave execution=\"compiled\" out.",
+                'without; leave execution="compiled" out.',
                 UserWarning,
                 stacklevel=2,
             )
