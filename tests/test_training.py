@@ -272,7 +272,7 @@ class TestRecovery:
     def test_weights_gone_bad_are_put_back_at_half_the_rate(self):
         def spoil(flow, value):
             with torch.no_grad():
-                next(flow.parameters()).fill_(torch.nan)
+                next(flow.parameters()).data.fill_(torch.nan)  # unseen by the gradient to come
             return value
 
         x, flow = bent(300), small()
