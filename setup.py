@@ -32,7 +32,7 @@ setup(
         Extension(
             "unwarp.kernels._fused",
             ["src/unwarp/kernels/spline.cpp"],
-            depends=["src/unwarp/kernels/spline.h", "src/unwarp/kernels/sequence.h"],
+            depends=[f"src/unwarp/kernels/{name}.h" for name in ("spline", "affine", "sequence")],
             language="c++",
             # Rounding as written: no contraction, no reordering. Errors of the mathematics library are not looked at.
             extra_compile_args=[

@@ -1,6 +1,6 @@
 """Pure tensor functions: scalar maps with their ladj, mixtures. No modules, no state, the papers' symbols."""
 
-from unwarp.functional._affine import affine, affine_inverse, soft_clip
+from unwarp.functional._affine import affine, affine_inverse, bounded_affine, bounded_affine_inverse, soft_clip
 from unwarp.functional._bessel import log_bessel
 from unwarp.functional._cdf import (
     gumbel,
@@ -83,6 +83,8 @@ __all__ = [
     "bernstein",
     "bound_kernel",
     "bound_norm",
+    "bounded_affine",
+    "bounded_affine_inverse",
     "causal_convolution",
     "causal_convolution_inverse",
     "cayley",

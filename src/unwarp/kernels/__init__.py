@@ -14,10 +14,12 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from unwarp.kernels._affine import Affine
 from unwarp.kernels._eager import gradients_of, is_ordinary
 from unwarp.kernels._library import load
+from unwarp.kernels._pointwise import Pair, Pointwise
 from unwarp.kernels._sequence import InOrder
-from unwarp.kernels._spline import Pair, Spline
+from unwarp.kernels._spline import Spline
 
 __all__ = ["fused", "gradients_of", "in_order", "is_ordinary", "status"]
 
@@ -27,7 +29,11 @@ _KINDS = {
     for name in ("", "periodic_")
     for direction in ("", "_inverse")
 }
-_TABLE = {} if _found is None else {name: Spline(_found, **kind) for name, kind in _KINDS.items()}
+_AFFINE = {"bounded_affine": False, "bounded_affine_inverse": True}
+_TABLE: dict[str, Pointwise] = {}
+if _found is not None:
+    _TABLE |= {name: Spline(_found, **kind) for name, kind in _KINDS.items()}
+    _TABLE |= {name: Affine(_found, inverse=inverse) for name, inverse in _AFFINE.items()}
 in_order = None if _found is None else InOrder(_found)
 
 
@@ -60,4 +66,4 @@ def status() -> dict[str, str]:
         >>> "rational_quadratic" in kernels.status()
         True
     """
-    return dict.fromkeys(_KINDS, _reason or "in use")
+    return dict.fromkeys((*_KINDS, *_AFFINE), _reason or "in use")

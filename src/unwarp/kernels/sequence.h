@@ -1,6 +1,6 @@
 // The inverse of an autoregressive layer whose network is masked and fully connected: features one after another, each
 // hidden unit once, as soon as what it sees is known. Points are side by side in the lanes of some vectors, so that a
-// weight is read once for all of them. Included by spline.cpp for every width of vectors, after spline.h.
+// weight is read once for all of them. Included by spline.cpp for every width of vectors, after spline.h and affine.h.
 
 namespace {
 namespace VECTOR_NAME {
@@ -50,37 +50,22 @@ INLINE void add_product(const typename L::T *w, int64_t stride, int64_t inputs, 
     if (left) add_rows<L, 1>(w, stride, inputs, h, y);
 }
 
-// tanh by e^v - 1 for v = 2 |u|, whose series serves where the difference would cancel.
-template <class L> INLINE typename L::V tanh(typename L::V u) {
-    using T = typename L::T;
-    using V = typename L::V;
-    V v = L::clamp(T(2) * L::magnitude(u), 0, 40), series = L::all(1), e = L::exp(v) - T(1);
-    V small = L::clamp(v, 0, 0.35);
-    for (int i = L::F::exp_terms; i > 1; i--) series = series * small * T(1.0 / i) + T(1);
-    e = L::choose(v < T(0.35), series * small, e);
-    V y = e / (e + T(2));
-    return L::choose(u != u, u, L::choose(u < T(0), -y, y));
-}
-
 // One feature of SIDE vectors: x and log dx/dy in place of y and of what the map's parameters were.
 template <class L>
 INLINE void undo(const ScalarMap &map, typename L::V *y, typename L::V *ladj, const typename L::V *params,
                  typename L::V *raw, typename L::V *mass) {
-    using T = typename L::T;
     using V = typename L::V;
     for (int v = 0; v < SIDE; v++) {
+        V x, more;
         if (!map.box.bins) {
-            V s = tanh<L>(params[SIDE + v] / T(map.limit)) * T(map.limit);
-            y[v] = (y[v] - params[v]) * L::exp(L::clamp(-s, L::F::lowest_exp, -L::F::lowest_exp));
-            y[v] = L::choose(s != s, s, y[v]);
-            ladj[v] -= s;
+            const V both[2] = {params[v], params[SIDE + v]};
+            affine<L>(true, map.limit, y[v], both, &x, &more);
         } else {
-            V x, more;
             for (int j = 0; j < 3 * map.box.bins - 1; j++) raw[j] = params[j * SIDE + v];
             values<L>(y[v], raw, &x, &more, map.box, mass);
-            y[v] = x;
-            ladj[v] += more;
         }
+        y[v] = x;
+        ladj[v] += more;
     }
 }
 

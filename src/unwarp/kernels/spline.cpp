@@ -47,6 +47,13 @@ struct ScalarMap {
     double limit;  // whose log scale has this bound
 };
 
+template <class T> struct AffineWork {
+    bool inverse;
+    double limit;
+    const T *v, *params, *grad_out, *grad_ladj;  // as of Work
+    T *out, *second;
+};
+
 template <class T> struct Sequence {
     int layers;                // hidden ones, at least one
     int64_t steps;             // features become known in so many
@@ -72,6 +79,7 @@ template <class T> struct Work {
 #define VECTOR_TARGET
 #define VECTOR_BYTES 16
 #include "spline.h"
+#include "affine.h"
 #include "sequence.h"
 
 #if defined(__x86_64__)
@@ -79,12 +87,14 @@ template <class T> struct Work {
 #define VECTOR_TARGET __attribute__((target("avx2,fma")))
 #define VECTOR_BYTES 32
 #include "spline.h"
+#include "affine.h"
 #include "sequence.h"
 
 #define VECTOR_NAME avx512
 #define VECTOR_TARGET __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw")))
 #define VECTOR_BYTES 64
 #include "spline.h"
+#include "affine.h"
 #include "sequence.h"
 #endif
 
@@ -126,6 +136,11 @@ template <class T> void run(const Work<T> &work, int64_t points, int threads) {
     share(points, POINTS_A_THREAD, threads, [&](int64_t from, int64_t to) { part(work, from, to); });
 }
 
+template <class T> void run(const AffineWork<T> &work, int64_t points, int threads) {
+    auto part = WIDEST(affine_part<T>);
+    share(points, POINTS_A_THREAD, threads, [&](int64_t from, int64_t to) { part(work, from, to); });
+}
+
 template <class T> void run(const Sequence<T> &all, int64_t points, int threads) {
     auto part = WIDEST(rows<T>);
     share(points, 64, threads, [&](int64_t from, int64_t to) { part(all, from, to); });
@@ -135,7 +150,7 @@ template <class T> void run(const Sequence<T> &all, int64_t points, int threads)
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int unwarp_interface() { return 3; }  // another number where the arguments below change
+EXPORT int unwarp_interface() { return 4; }  // another number where the arguments below change
 EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
 
 #define ENTRIES(NAME, T)                                                                                             \
@@ -143,14 +158,25 @@ EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
                                      double min_bin, double min_slope, double slope_shift, int threads, const T *v,  \
                                      const T *params, T *out, T *ladj) {                                             \
         Box box{bins, inverse != 0, periodic != 0, bound, min_bin, min_slope, slope_shift};                          \
-        run<T>({box, v, params, nullptr, nullptr, out, ladj}, points, threads);                                      \
+        run<T>(Work<T>{box, v, params, nullptr, nullptr, out, ladj}, points, threads);                                      \
     }                                                                                                                \
     EXPORT void unwarp_spline_gradient_##NAME(int64_t points, int bins, int inverse, int periodic, double bound,     \
                                               double min_bin, double min_slope, double slope_shift, int threads,     \
                                               const T *v, const T *params, const T *grad_out, const T *grad_ladj,    \
                                               T *grad_v, T *grad_params) {                                           \
         Box box{bins, inverse != 0, periodic != 0, bound, min_bin, min_slope, slope_shift};                          \
-        run<T>({box, v, params, grad_out, grad_ladj, grad_v, grad_params}, points, threads);                         \
+        run<T>(Work<T>{box, v, params, grad_out, grad_ladj, grad_v, grad_params}, points, threads);                         \
+    }
+#define AFFINES(NAME, T)                                                                                              \
+    EXPORT void unwarp_affine_##NAME(int64_t points, int inverse, double limit, int threads, const T *v,              \
+                                     const T *params, T *out, T *ladj) {                                              \
+        run<T>(AffineWork<T>{inverse != 0, limit, v, params, nullptr, nullptr, out, ladj}, points, threads);          \
+    }                                                                                                                 \
+    EXPORT void unwarp_affine_gradient_##NAME(int64_t points, int inverse, double limit, int threads, const T *v,     \
+                                              const T *params, const T *grad_out, const T *grad_ladj, T *grad_v,      \
+                                              T *grad_params) {                                                       \
+        AffineWork<T> work{inverse != 0, limit, v, params, grad_out, grad_ladj, grad_v, grad_params};                 \
+        run<T>(work, points, threads);                                                                                \
     }
 #define SEQUENCES(NAME, T)                                                                                            \
     EXPORT void unwarp_sequence_##NAME(int64_t rows, int layers, int64_t steps, const int64_t *widths,                \
@@ -159,9 +185,11 @@ EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
                                        double min_bin, double min_slope, double slope_shift, double limit,            \
                                        int threads, const T *z, T *x, T *ladj) {                                      \
         ScalarMap map{{bins, true, false, bound, min_bin, min_slope, slope_shift}, limit};                            \
-        run<T>({layers, steps, widths, ends, firsts, weights, biases, offset, map, z, x, ladj}, rows, threads);       \
+        run<T>(Sequence<T>{layers, steps, widths, ends, firsts, weights, biases, offset, map, z, x, ladj}, rows, threads);       \
     }
 ENTRIES(float32, float)
 ENTRIES(float64, double)
+AFFINES(float32, float)
+AFFINES(float64, double)
 SEQUENCES(float32, float)
 SEQUENCES(float64, double)

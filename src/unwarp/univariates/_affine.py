@@ -48,14 +48,10 @@ class Affine(Univariate):
         return functional.ScalarMap(limit=self.max_log_scale)
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return functional.affine(x, *self._shift_and_log_scale(params))
+        return functional.bounded_affine(x, params, limit=self.max_log_scale)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return functional.affine_inverse(y, *self._shift_and_log_scale(params))
-
-    def _shift_and_log_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        shift, log_scale = params.unbind(-1)
-        return shift, functional.soft_clip(log_scale, self.max_log_scale)
+        return functional.bounded_affine_inverse(y, params, limit=self.max_log_scale)
 
 
 @dataclass(frozen=True, slots=True)

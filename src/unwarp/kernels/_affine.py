@@ -1,0 +1,31 @@
+"""The affine map with bounded log scale by the compiled library."""
+
+from __future__ import annotations
+
+import ctypes
+
+from torch import Tensor
+
+from unwarp.kernels._eager import is_ordinary
+from unwarp.kernels._pointwise import Pointwise
+
+__all__ = ["Affine"]
+
+
+class Affine(Pointwise):
+    """One direction of the map.
+
+    Args:
+        library: the compiled library.
+        inverse: whether it is the inverse.
+    """
+
+    def __init__(self, library: ctypes.CDLL, *, inverse: bool) -> None:
+        super().__init__(library, "affine", [ctypes.c_int, ctypes.c_double])
+        self._inverse = inverse
+
+    def takes(self, x: Tensor, params: Tensor) -> bool:
+        return params.shape[-1] == 2 and is_ordinary(x, params)
+
+    def given(self, count: int, options: dict[str, float]) -> tuple[float, ...]:
+        return self._inverse, options["limit"]
