@@ -30,10 +30,12 @@ _KINDS = {
     for direction in ("", "_inverse")
 }
 _AFFINE = {"bounded_affine": False, "bounded_affine_inverse": True}
-_TABLE: dict[str, Pointwise] = {}
-if _found is not None:
-    _TABLE |= {name: Spline(_found, **kind) for name, kind in _KINDS.items()}
-    _TABLE |= {name: Affine(_found, inverse=inverse) for name, inverse in _AFFINE.items()}
+_TABLE: dict[str, Pointwise] = (
+    {}
+    if _found is None
+    else {name: Spline(_found, **kind) for name, kind in _KINDS.items()}
+    | {name: Affine(_found, inverse=inverse) for name, inverse in _AFFINE.items()}
+)
 in_order = None if _found is None else InOrder(_found)
 
 
