@@ -146,6 +146,15 @@ def test_score_gives_the_log_density_of_each_row(run, home, suffix):
     assert f"row {wanted.argmin() + 1}" in out
 
 
+def test_score_in_float32_says_what_that_changes(run, home):
+    code, out, _ = run("score", home / "trees.csv", "-m", home / "trees.safetensors", "-o", "s.csv", "--float32")
+    assert code == 0 and "float32 is within" in out
+    _, out, _ = run("score", home / "trees.csv", "-m", home / "trees.safetensors", "-o", "s.csv", "--float32", "--json")
+    wanted = FlowDensity.load(home / "trees.safetensors").score_samples(pd.read_csv(home / "trees.csv"))
+    assert 0 < json.loads(out)["float32_error"] < 1e-2
+    assert pd.read_csv("s.csv")["log_prob"].to_numpy() == pytest.approx(wanted, abs=1e-2)
+
+
 def test_score_finds_columns_by_name_in_any_order_among_others(run, home):
     run("score", home / "trees.csv", "-m", home / "trees.safetensors", "-o", "a.csv")
     pd.read_csv(home / "trees.csv").assign(kind="oak")[["kind", "girth", "height"]].to_csv("t.csv", index=False)

@@ -112,6 +112,22 @@ def test_scores_do_not_depend_on_the_company(model, table):
         assert np.allclose(model.score_samples(table[rows]), expected[rows], rtol=0, atol=1e-10)
 
 
+def test_float32_scores_say_how_far_they_are_off(model, table):
+    some = table[:300].assign(site=[4] * 299 + [5])
+    exact, quick = model.score_samples(some), model.score_samples(some, precision="float32")
+    assert quick[-1] == -np.inf and np.allclose(quick[:-1], exact[:-1], atol=1e-2)
+    assert 0 < model.float32_error_ <= np.abs(quick[:-1] - exact[:-1]).max()
+    with pytest.raises(ConfigError, match="float16"):
+        model.score_samples(some, precision="float16")
+
+
+def test_float32_scores_keep_the_digits_of_a_far_column():
+    x = 1e9 + np.random.default_rng(0).normal(size=(300, 2))
+    model = FlowDensity(**SMALL | {"max_steps": 20}, random_state=0).fit(x)
+    model.score_samples(x, precision="float32")
+    assert model.float32_error_ < 1e-3
+
+
 def test_samples_depend_on_seed_and_row_alone(model):
     many = model.sample(2500, random_state=3)
     assert np.array_equal(model.sample(10, random_state=3), many[:10])

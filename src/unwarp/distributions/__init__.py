@@ -8,6 +8,7 @@ from unwarp.distributions._flow import Flow
 from unwarp.distributions._from import From
 from unwarp.distributions._gaussian import ConditionalNormal, Gaussian, Logistic
 from unwarp.distributions._mixture import GaussianMixture
+from unwarp.distributions._precision import in_float32
 from unwarp.distributions._resampled import Resampled
 from unwarp.distributions._simple import Normal, StudentT, Uniform
 from unwarp.distributions._spaces import UniformOn, VonMises
@@ -34,5 +35,6 @@ __all__ = [
     "VonMisesFisher",
     "denoise",
     "estimate",
+    "in_float32",
     "trace",
 ]
