@@ -98,7 +98,7 @@ def sphere(
     *,
     context: Context = 0,
     layers: Layers = 6,
-    bins: Bins = 16,
+    bins: Bins = 32,
     hidden: Hidden = (64, 64),
 ) -> Flow:
     """Unit vectors: layers in cylindrical coordinates, whose poles lie elsewhere each time.
