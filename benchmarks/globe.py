@@ -66,8 +66,8 @@ def main() -> None:
                 record.put(where, reached(name, seed, asked.steps), settings=settings, started=_record.now())
     for where, cell in sorted(record.cells().items()):
         print(
-            f"{where}: test {cell['test']:.3f}, validation {cell['validation']:.3f}, training {cell['train']:.3f} nats; "
-            f"{cell['steps']} steps, {cell['seconds']:.0f} s"
+            f"{where}: test {cell['test']:.3f}, validation {cell['validation']:.3f}, "
+            f"training {cell['train']:.3f} nats; {cell['steps']} steps, {cell['seconds']:.0f} s"
         )
 
 
