@@ -24,9 +24,13 @@ class FreeForm(nn.Module):
 
     For layers $z = f(x)$ whose Jacobian J is dear, the gradient of $\log|\det J|$ is the mean of that of
     $v^\top J(x)\,u$ with $u = J(x)^{-1} v$ held fixed and v of random signs. Here
-    $u = \partial g(z)/\partial z \, v$ with the decoder $g(z) = z + \text{net}(z)$, which learns to be the inverse:
+    $u = G v$ with $G = \partial g(z)/\partial z$ and the decoder $g(z) = z + \text{net}(z)$, which learns to be the
+    inverse, in its values and in its slopes:
 
-    $$\text{loss} = \frac1n\sum_i w_i \left( -\log p(z_i) - v_i^\top J(x_i)\,u_i + \beta \|x_i - g(f(x_i))\|^2 \right)$$
+    $$\text{loss} = \frac1n\sum_i w_i \left( -\log p(z_i) - v_i^\top J(x_i)\,u_i
+    + \beta \|x_i - g(f(x_i))\|^2 + \beta \|v_i - G_i^\top J_i^\top v_i\|^2 \right)$$
+
+    The last term is the net's alone; it uses $J^\top v$, which is there already.
 
     A step costs about two passes each way, whatever the number of features. The gradient is as good as the decoder;
     the flow is not touched: its inverse stays its own and `log_prob` exact, and in evaluation this objective is
@@ -48,7 +52,8 @@ class FreeForm(nn.Module):
 
     Source: Draxler, Sorrenson, Zimmermann, Rousselot and Köthe, *Free-form Flows: Make Any Architecture a Normalizing
     Flow*, 2024, arXiv:2310.16624; Sorrenson et al., *Lifting Architectural Constraints of Injective Flows*, 2024,
-    arXiv:2306.01843. Differs: f is invertible by construction, not by the loss, so that densities are exact.
+    arXiv:2306.01843. Differs: f is invertible by construction, not by the loss, so that densities are exact; the
+    decoder learns slopes too.
 
     Example:
         >>> from unwarp import flow
@@ -83,10 +88,17 @@ class FreeForm(nn.Module):
         (pulled,) = torch.autograd.grad(z, x, v, create_graph=True)
         slope = (pulled * u).flatten(1).sum(-1)
         missed = (self.decode(z, context) - x.detach()).square().flatten(1).sum(-1)
+        missed = missed + self._missed_slope(z.detach(), pulled.detach(), v, context)
         z, ladj = _through(after, z, context)
         value = value + ladj + flow.base.log_prob(z, None if flow.base.context_shape is None else context)
         loss = self.reconstruction * missed - value - (slope - slope.detach())
         return loss.mean() if weight is None else (weight * loss).mean()
+
+    def _missed_slope(self, z: Tensor, pulled: Tensor, v: Tensor, context: Tensor | None) -> Tensor:
+        """How far the decoder's transposed Jacobian takes `pulled` from v, squared."""
+        z.requires_grad_()
+        (back,) = torch.autograd.grad(self.decode(z, context), z, pulled, create_graph=True)
+        return (back - v).square().flatten(1).sum(-1)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """About where f leads to z."""
