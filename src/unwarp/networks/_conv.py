@@ -76,8 +76,8 @@ class ConvNet(nn.Module):
         batch, h = h.shape[:-3], h.reshape(-1, *h.shape[-3:])
         for i, layer in enumerate(self.hidden):
             more = layer(h if i == 0 else h.relu())
-            h = h + more if i and more.shape[1] == h.shape[1] else more
-        out = self.out(h.relu() if len(self.hidden) else h)
+            h = more.add_(h) if i and more.shape[1] == h.shape[1] else more
+        out = self.out(h.relu_() if len(self.hidden) else h)
         return out.reshape(*batch, *out.shape[1:])
 
     def __repr__(self) -> str:
