@@ -28,6 +28,7 @@ from unwarp.errors import BundleError, ConfigError, DataError, RecipeError
 from unwarp.flows import Candidate, suited
 from unwarp.training import History, Step
 from unwarp.training import fit as train
+from unwarp.training._metrics import Rivals
 
 __all__ = ["FlowDensity"]
 
@@ -135,13 +136,15 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         rows = int(weight.sum()) if weight is not None and np.all(weight == np.round(weight)) else len(values)
         x, w, held = self._split(values, weight, rows, seed)
         runs: list[tuple[Flow, History]] = []
+        rivals = Rivals()
         for number, candidate in enumerate(self._candidates(rows)):
             flow = self._make(candidate, seed).double() if rows <= _TINY else self._make(candidate, seed)
             _sharpen(flow)
             own = checkpoint if checkpoint is None or not number else f"{os.fspath(checkpoint)}.{number}"
             history = train(
-                flow, x, weight=w, validation=held, seed=seed, progress=progress, checkpoint=own, **candidate.settings
-            )
+                flow, x, weight=w, validation=held, seed=seed, progress=progress, checkpoint=own, baselines=rivals,
+                **candidate.settings,
+            )  # fmt: skip
             runs.append((flow, history))
             if history.interrupted:
                 break

@@ -16,6 +16,8 @@ __all__ = [
     "gaussian_mixture_to_normal",
 ]
 
+_ENTRIES = 2**23  # of the moments of some rows, kept while a mixture is fitted
+
 
 class GaussianMixtureFit(NamedTuple):
     r"""Parameters of a mixture of K Gaussians in D dimensions, by how each component whitens its events.
@@ -115,20 +117,64 @@ def fit_gaussian_mixture(
     x = x - center
     spread = (w @ x.square()).clamp(min=torch.finfo(x.dtype).tiny)
     floor = ridge * spread
+    if components == 1:
+        covariance = (x * w.unsqueeze(-1)).mT @ x + floor.diag()
+        return GaussianMixtureFit(
+            w.new_zeros(1), floor.new_zeros(1, len(floor)), _whitener(covariance[None], floor)
+        ).moved(center)
+    moments = _Moments(x)
     if start is None:
-        fit = _maximise(x, w, _kmeans(x / spread.sqrt(), w, components, generator), floor)
+        fit = _maximise(moments, w, _kmeans(x / spread.sqrt(), w, components, generator), floor)
     else:
         fit = start.moved(-center)
-    last, coarse = -math.inf, x.float()
-    for _ in range(max_iterations if components > 1 else 0):
-        joint = _joint(coarse, *(part.float() for part in fit))  # memberships need no more than float32, moments do
+    last = -math.inf
+    for _ in range(max_iterations):
+        joint = moments.times(_coefficients(fit)).float()  # memberships need no more than float32, moments do
         total = joint.logsumexp(-1)
         now = float(w @ total.to(w))
         if now - last < tolerance:
             break
         last = now
-        fit = _maximise(x, w, (joint - total.unsqueeze(-1)).exp().to(x), floor)
+        fit = _maximise(moments, w, (joint - total.unsqueeze(-1)).exp().to(x), floor)
     return fit.moved(center)
+
+
+class _Moments:
+    """1, x_i and x_i x_j for i >= j of rows `(n, D)`: a matrix of 1 + D + D (D + 1) / 2 columns, never too much at once.
+
+    Logarithms of Gaussian densities are linear in them, and their weighted sums are a Gaussian's moments.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        features = x.shape[-1]
+        self.pairs = torch.tril_indices(features, features, device=x.device).unbind()
+        self.parts = x.split(max(1, _ENTRIES // (1 + features + len(self.pairs[0]))))
+        self.kept = [self._of(self.parts[0])] if len(self.parts) == 1 else None
+
+    def _of(self, x: Tensor) -> Tensor:
+        i, j = self.pairs
+        return torch.cat([torch.ones_like(x[:, :1]), x, x[:, i] * x[:, j]], dim=-1)
+
+    def times(self, coefficients: Tensor) -> Tensor:
+        """Their sums with coefficients `(columns, K)`, `(n, K)`."""
+        return torch.cat([part @ coefficients for part in self.kept or map(self._of, self.parts)])
+
+    def sums(self, mass: Tensor) -> Tensor:
+        """Their sums over rows that weigh `mass: (n, K)`, `(K, columns)`."""
+        masses = mass.split(len(self.parts[0]))
+        parts = self.kept or map(self._of, self.parts)
+        return torch.stack([m.mT @ part for m, part in zip(masses, parts, strict=True)]).sum(0)
+
+
+def _coefficients(fit: GaussianMixtureFit) -> Tensor:
+    """log pi_k + log N(x; mu_k, Sigma_k) is a sum of `_Moments` times these, `(1 + D + D (D + 1) / 2, K)`."""
+    log_weights, offset, whitener = fit
+    features = offset.shape[-1]
+    constant = log_weights + whitener.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * offset.square().sum(-1)
+    linear = (offset.unsqueeze(-2) @ whitener).squeeze(-2)
+    i, j = torch.tril_indices(features, features, device=offset.device)
+    square = (whitener.mT @ whitener)[:, i, j] * torch.where(i == j, -0.5, -1.0).to(offset)
+    return torch.cat([(constant - 0.5 * features * math.log(2 * math.pi)).unsqueeze(-1), linear, square], dim=-1).mT
 
 
 def _joint(x: Tensor, log_weights: Tensor, offset: Tensor, whitener: Tensor) -> Tensor:
@@ -152,12 +198,15 @@ def _normal_quantile(log_w: Tensor, a: Tensor) -> Tensor:
     return torch.where(lower < upper, torch.special.ndtri(lower.exp()), -torch.special.ndtri(upper.exp()))
 
 
-def _maximise(x: Tensor, w: Tensor, resp: Tensor, floor: Tensor) -> GaussianMixtureFit:
+def _maximise(moments: _Moments, w: Tensor, resp: Tensor, floor: Tensor) -> GaussianMixtureFit:
     """M step, with each covariance pulled to the diagonal by `floor`."""
-    mass = w.unsqueeze(-1) * resp
-    share = mass.sum(0).clamp(min=1e-12)
-    means = mass.mT @ x / share.unsqueeze(-1)
-    scatter = torch.stack([(x * m.unsqueeze(-1)).mT @ x for m in mass.unbind(-1)]) / share[:, None, None]
+    features = floor.shape[0]
+    sums = moments.sums(w.unsqueeze(-1) * resp)
+    share = sums[:, 0].clamp(min=1e-12)
+    means, lower = (sums[:, 1:] / share.unsqueeze(-1)).split([features, sums.shape[1] - 1 - features], dim=-1)
+    i, j = torch.tril_indices(features, features, device=floor.device)
+    scatter = floor.new_zeros(len(share), features, features)
+    scatter[:, i, j] = scatter[:, j, i] = lower
     covariance = scatter - means.unsqueeze(-1) * means.unsqueeze(-2) + floor.diag()
     whitener = _whitener(covariance, floor)
     return GaussianMixtureFit((share / share.sum()).log(), (whitener @ means.unsqueeze(-1)).squeeze(-1), whitener)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unwarp.distributions import Distribution
 from unwarp.training._history import History, Step
-from unwarp.training._metrics import Baseline
+from unwarp.training._metrics import Baseline, Rivals
 from unwarp.training._objectives import Objective, likelihood
 from unwarp.training._rows import Validation
 from unwarp.training._run import Run
@@ -83,7 +83,7 @@ def fit(
     start: Start = "adapt",
     memory: Memory = "stored",
     execution: Execution = "eager",
-    baselines: Sequence[Baseline] = ("gaussian", "linear", "mixture"),
+    baselines: Sequence[Baseline] | Rivals = ("gaussian", "linear", "mixture"),
     progress: Callable[[Step], object] | None = None,
 ) -> History:
     r"""Fit `flow` to the rows of `x` and give an account; the flow ends with its best weights, in evaluation mode.
@@ -124,7 +124,8 @@ def fit(
         execution: "compiled" joins a step's loss and gradients to one program by `torch.compile`: making it takes a
             minute or so, and small steps take half the time or less after that. Where it cannot be made, training
             goes on without, and a warning says so.
-        baselines: plain models to compare with; () for none.
+        baselines: plain models to compare with; () for none. `Rivals` are fitted once for several runs on the same
+            rows.
         progress: gets each `Step`, such as a `progress_bar`.
 
     Raises:
@@ -155,4 +156,4 @@ def fit(
                     progress(step)
     except KeyboardInterrupt:
         interrupted = True
-    return run.history(baselines, interrupted=interrupted)
+    return run.history(baselines if isinstance(baselines, Rivals) else Rivals(baselines), interrupted=interrupted)

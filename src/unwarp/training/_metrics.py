@@ -10,14 +10,15 @@ import torch
 from torch import Generator, Tensor
 
 from unwarp import _check
-from unwarp.functional import fit_gaussian_mixture, gaussian_mixture_log_prob
+from unwarp.functional import GaussianMixtureFit, fit_gaussian_mixture, gaussian_mixture_log_prob
 from unwarp.training._random import mixed
 from unwarp.training._rows import Rows
 
-__all__ = ["Baseline", "bits_per_dimension", "compare"]
+__all__ = ["Baseline", "Rivals", "bits_per_dimension", "compare"]
 
 Baseline = Literal["gaussian", "linear", "mixture"]
 _WORK = 2e9  # what one round of EM may cost: rows x components x features^2
+_CHOOSE = 8_192  # held-out rows by which a mixture's size is chosen
 _FEATURES = 256  # beyond these a full covariance says more about the number of rows than about the data
 
 
@@ -45,23 +46,41 @@ def bits_per_dimension(log_prob: Tensor, entries: int, *, width: float = 1.0) ->
     return -(log_prob / entries + math.log(width)) / math.log(2)
 
 
-def compare(flow: Tensor, train: Rows, held: Rows, baselines: Sequence[Baseline], seed: int) -> dict[str, Any]:
+class Rivals:
+    """Plain models to compare with, fitted once for all runs on the same rows.
+
+    Args:
+        names: which.
+    """
+
+    def __init__(self, names: Sequence[Baseline] = ("gaussian", "linear", "mixture")) -> None:
+        self.names = names
+        self._scores: dict[str, Tensor] | None = None
+
+    def scores(self, train: Rows, held: Rows, seed: int) -> dict[str, Tensor]:
+        """Log-likelihood of each held-out row by each model, nats."""
+        if self._scores is None:
+            self._scores = {name: _FIT[name](train, held, seed) for name in _possible(train, self.names)}
+        return self._scores
+
+
+def compare(flow: Tensor, train: Rows, held: Rows, rivals: Rivals, seed: int) -> dict[str, Any]:
     """The figures of `History` about held-out rows, from the flow's log-likelihood of each of them.
 
     Args:
         flow: log-likelihood of each held-out row in nats, `(n,)`.
         train: rows for fitting the plain models.
         held: rows for comparing.
-        baselines: which plain models.
+        rivals: the plain models.
         seed: for the mixture's start.
     """
     weight = held.weight
     figures: dict[str, Any] = {"held_out": held.mean(flow), "held_out_error": _error(flow, weight)}
-    rivals = {name: _FIT[name](train, held, seed) for name in _possible(train, baselines)}
-    means = {name: held.mean(value) for name, value in rivals.items()}
+    scores = rivals.scores(train, held, seed)
+    means = {name: held.mean(value) for name, value in scores.items()}
     figures["baselines"] = {name: value for name, value in means.items() if math.isfinite(value)}
     if figures["baselines"]:
-        gain = flow.double() - rivals[max(figures["baselines"], key=lambda name: means[name])]
+        gain = flow.double() - scores[max(figures["baselines"], key=lambda name: means[name])]
         figures |= {"margin": held.mean(gain), "margin_error": _error(gain, weight)}
     return figures
 
@@ -84,33 +103,39 @@ def _error(values: Tensor, weight: Tensor | None) -> float | None:
 
 
 def _gaussian(train: Rows, held: Rows, seed: int) -> Tensor:
-    center, scale = _moments(train)
-    return _mixture_of(1, train, held, center, scale, seed)
+    scaling = _moments(train)
+    return _scores(_fitted(1, train, *scaling, seed), held, *scaling)
 
 
 def _mixture(train: Rows, held: Rows, seed: int) -> Tensor:
     """The best of mixtures of 1, 2, 4, 8, 16 components on the held-out rows; growing ends when it no longer helps."""
-    center, scale = _moments(train)
-    best = _mixture_of(1, train, held, center, scale, seed)
-    for components in (2, 4, 8, 16):
-        if len(train) < 10 * components:
+    scaling = _moments(train)
+    best, reached = _fitted(1, train, *scaling, seed), -math.inf
+    some = held.take(slice(_CHOOSE))
+    for components in (1, 2, 4, 8, 16):
+        if components > 1 and len(train) < 10 * components:
             break
-        grown = _mixture_of(components, train, held, center, scale, seed)
-        if held.mean(grown) <= held.mean(best):
+        grown = best if components == 1 else _fitted(components, train, *scaling, seed)
+        value = some.mean(_scores(grown, some, *scaling))
+        if value <= reached:
             break
-        best = grown
-    return best
+        best, reached = grown, value
+    return _scores(best, held, *scaling)
 
 
-def _mixture_of(components: int, train: Rows, held: Rows, center: Tensor, scale: Tensor, seed: int) -> Tensor:
-    """Held-out log-likelihood of a mixture fitted to (a part of) the training rows, standardised meanwhile."""
+def _fitted(components: int, train: Rows, center: Tensor, scale: Tensor, seed: int) -> GaussianMixtureFit:
+    """A mixture fitted to (a part of) the training rows, standardised."""
     features = train.x.shape[1]
     rows = max(2_000, min(20_000, int(_WORK / 20 / (components * features**2)))) if components > 1 else len(train)
     part = train.take(slice(0, rows))
     generator = Generator().manual_seed(mixed(seed, components))
     x = (part.x.double().cpu() - center) / scale
     weight = None if part.weight is None else part.weight.double().cpu()
-    fit = fit_gaussian_mixture(x, components, weight=weight, generator=generator, max_iterations=60)
+    return fit_gaussian_mixture(x, components, weight=weight, generator=generator, max_iterations=60)
+
+
+def _scores(fit: GaussianMixtureFit, held: Rows, center: Tensor, scale: Tensor) -> Tensor:
+    """Log-likelihood of each row by a mixture of standardised rows."""
     pieces = ((piece.x.double().cpu() - center) / scale for piece in held.chunks(20_000))
     return torch.cat([gaussian_mixture_log_prob(z, *fit) for z in pieces]) - scale.log().sum()
 

@@ -22,7 +22,7 @@ from unwarp.training._gradient import Gradient
 from unwarp.training._history import Event, History, Step
 from unwarp.training._interrupt import HeldBack
 from unwarp.training._learner import Learner, averaged_weights
-from unwarp.training._metrics import Baseline, compare
+from unwarp.training._metrics import Rivals, compare
 from unwarp.training._objectives import Objective, likelihood
 from unwarp.training._random import Randomness, fresh_seed, mixed
 from unwarp.training._rows import Rows, Validation, batches, encoded, frozen_prefix, split
@@ -104,11 +104,13 @@ class Run:
                         settle(self._flow, self._target, seen, self._settings.objective)
         yield self._event("done")
 
-    def history(self, baselines: Sequence[Baseline], *, interrupted: bool) -> History:
-        """The account of the run; for an interrupted one without the baselines."""
+    def history(self, rivals: Rivals, *, interrupted: bool) -> History:
+        """The account of the run; for an interrupted one without the plain models."""
         ledger, figures = self._ledger, {}
         if self._held is not None and self._best:
-            figures = compare(self._score(), self._train, self._held, () if interrupted else baselines, ledger.seed)
+            figures = compare(
+                self._score(), self._train, self._held, Rivals(()) if interrupted else rivals, ledger.seed
+            )
         return History(
             stopped="interrupted" if interrupted or ledger.stopped is None else ledger.stopped,
             steps=ledger.step, best_step=ledger.best_step, seconds=ledger.seconds,
