@@ -295,7 +295,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
 
     def _candidates(self, rows: int) -> list[Candidate]:
         """What to train, with what the user asked for in place of the automatic."""
-        found = suited(rows, len(self.schema_.modelled))
+        found = suited(rows, len(self.schema_.modelled), self.max_seconds)
         if self.flow != "auto":
             if self.flow in set(flows.names()) - set(flows.names("tables")):
                 raise RecipeError(

@@ -128,12 +128,16 @@ def _deviation(rows: np.ndarray, counts: np.ndarray) -> float:
 
 
 def _column(name: str, rows: np.ndarray, counts: np.ndarray, declared: str | None, source: str) -> Column:
-    distinct, inverse = np.unique(rows, return_inverse=True)
+    if np.all(counts == 1):
+        distinct, held = np.unique(rows, return_counts=True)
+    else:
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        held = np.bincount(inverse.ravel(), weights=counts)
     if distinct.size == 1:
         return Column(name=name, role="constant", value=float(distinct[0]), reason="every row holds this value")
     if source != name:
         return Column(name=name, role="copy", source=source, reason=f"every row repeats column {quote(source)}")
-    column = _Values(name, rows, counts, distinct, np.bincount(inverse.ravel(), weights=counts))
+    column = _Values(name, rows, counts, distinct, held.astype(np.float64))
     kind, bounds, step = _declared(name, declared)
     grid = grid_of(distinct, column.ties) if step is None else _declared_grid(column, step)
     box, why = _box(column, grid)
