@@ -101,7 +101,7 @@ def train(
     budget: float,
     clock: str,
     seed: int,
-    kept: Callable[[dict[str, Tensor]], object] = lambda state: None,
+    kept: Callable[[dict[str, Tensor]], object] | None = None,
 ) -> dict[str, Any]:
     """Maximum likelihood within ``budget`` seconds; leaves the weights that were best on the validation rows.
 
@@ -124,7 +124,8 @@ def train(
             if score > best:
                 best, best_at = score, done
                 best_state = {key: value.clone() for key, value in flow.state_dict().items()}
-                kept(best_state)
+                if kept is not None:
+                    kept(best_state)
         if done >= 1.0:
             break
         if position + batch > len(x):

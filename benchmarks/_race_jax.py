@@ -1,12 +1,13 @@
 """FlowJAX's own loop, watched: what its `fit_to_data` would return after so many seconds. Runs in JAX's environment.
 
-    python benchmarks/_race_jax.py SPLIT.npz OPTIONS          # options as JSON
+python benchmarks/_race_jax.py SPLIT.npz OPTIONS_AS_JSON
 
-Prints one JSON: a trail of ``[processor seconds, wall seconds, mean test log-likelihood]``, and what the first step took.
+python benchmarks/_race_jax.py SPLIT.npz OPTIONS_AS_JSON
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -25,20 +26,21 @@ class Watch:
     """Takes the place of `step` and of `tqdm` in FlowJAX's loop; sees the weights, and when an epoch was the best."""
 
     def __init__(self, step: Any, *, budget: float, points: int, clock: str) -> None:
-        self.step_, self.budget, self.every, self.clock = step, budget, budget / points, clock
+        self._step, self.budget, self.every, self.clock = step, budget, budget / points, clock
         self.cpu, self.wall = time.process_time(), time.perf_counter()
         self.steps, self.first, self.due, self.values = 0, 0.0, 0.0, []
         self.latest = self.best = None
         self.trail: list[tuple[float, float, Any]] = []
 
     def seconds(self) -> float:
+        """Since the start, by the clock that counts."""
         return time.process_time() - self.cpu if self.clock == "cpu" else time.perf_counter() - self.wall
 
     def step(self, params: Any, *given: Any, **named: Any) -> Any:
         """FlowJAX's step; now and then the weights are put aside."""
         import jax
 
-        found = self.step_(params, *given, **named)
+        found = self._step(params, *given, **named)
         self.latest = found[0]
         if not self.steps:
             jax.block_until_ready(self.latest)
@@ -98,7 +100,7 @@ def main() -> None:
         transformer=RationalQuadraticSpline(knots=8, interval=options["interval"]),
     )
     static = eqx.partition(flow, eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, paramax.NonTrainable))[1]
-    try:
+    with contextlib.suppress(Over):
         loops.fit_to_data(
             key,
             flow,
@@ -109,8 +111,6 @@ def main() -> None:
             max_epochs=10**9,
             max_patience=10**9,
         )
-    except Over:
-        pass
     score = eqx.filter_jit(lambda flow, x: paramax.unwrap(flow).log_prob(x))
     trail, scored = [], {}
     for cpu, wall, params in watch.trail:

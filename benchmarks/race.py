@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 PEERS = ("zuko", "nflows", "FlowJAX")
 MARKS = ("<!-- race: begin -->", "<!-- race: end -->")
-# FlowJAX's documentation: masked autoregressive splines of 8 knots on [-4, 4], 8 layers of width 50, batches of 100, and a
-# rate of 1e-3; 3e-3 with batches of 256 is tried on one table.
+# FlowJAX's documentation: masked autoregressive splines of 8 knots on [-4, 4], 8 layers of width 50, batches of 100,
+# and a rate of 1e-3; 3e-3 with batches of 256 is tried on one table.
 JAX = ({"lr": 1e-3, "batch": 100}, {"lr": 3e-3, "batch": 256})
 BOTH = "htru2"
 FLOW = {"flow": "masked_autoregressive_flow", "interval": 4, "points": 40}
@@ -49,7 +49,7 @@ def main() -> None:
         for table in args.tables:
             data = _tables.demo(seed) if table == "demo" else _tables.load(table, seed)
             for contestant in args.contestants:
-                for choice, budget in runs(record, contestant, table, seed, args):
+                for choice, budget in runs(contestant, table, seed, args):
                     cell(record, contestant, table, data, seed, choice, budget, args)
     text = summary(record.cells())
     print(text)
@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     names = [*_tables.NAMES, "demo"]
     parser.add_argument("--tables", nargs="+", default=["htru2", "california", "power"], choices=names)
-    parser.add_argument("--contestants", nargs="+", default=[*PEERS, "unwarp"], choices=[*PEERS, "unwarp"])
+    parser.add_argument("--contestants", nargs="+", choices=[*PEERS, "unwarp"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--budgets", nargs="+", type=float, default=[120], help="seconds of the peers")
     parser.add_argument("--ladder", nargs="+", type=float, default=[4, 8, 15, 24, 60], help="unwarp's max_seconds")
@@ -78,21 +78,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     if args.quick:
-        args.tables, args.contestants, args.seeds, args.budgets, args.ladder = (
-            ["demo"],
-            ["zuko", "unwarp"],
-            [0],
-            [2],
-            [1],
-        )
+        args.tables, args.seeds, args.budgets, args.ladder = ["demo"], [0], [2], [1]
         args.out = args.out or _record.SCRATCH / "race-quick.json"
+    args.contestants = args.contestants or (["zuko", "unwarp"] if args.quick else [*PEERS, "unwarp"])
     return args
 
 
-def runs(
-    record: _record.Record, contestant: str, table: str, seed: int, args: argparse.Namespace
-) -> list[tuple[dict[str, Any], float]]:
-    """Settings and budgets to run: a peer's own best settings, as ``peers`` found them or, in JAX, found here."""
+def runs(contestant: str, table: str, seed: int, args: argparse.Namespace) -> list[tuple[dict[str, Any], float]]:
+    """Settings and budgets to run: those of peers in PyTorch are the best that ``peers`` found."""
     if contestant == "unwarp":
         return [({}, budget) for budget in args.ladder]
     if contestant == "FlowJAX":
@@ -190,7 +183,7 @@ def reached(found: list[dict[str, Any]], target: float, clock: int = 0) -> float
 
 
 def summary(cells: dict[str, dict[str, Any]]) -> str:
-    """A line for each table, seed and peer: its best, and what it and unwarp take to get there, and to the best peer's."""
+    """A line for each table, seed and peer: its best; seconds of both to get there, and to the best peer's best."""
     lines: list[list[str]] = []
     for table, seed in dict.fromkeys((c["table"], c["seed"]) for c in cells.values()):
         here = [c for c in cells.values() if (c["table"], c["seed"]) == (table, seed)]

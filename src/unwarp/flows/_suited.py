@@ -51,24 +51,27 @@ def suited(rows: int, features: int, seconds: float | None = None) -> tuple[Cand
     Example:
         >>> [candidate.options["base"] for candidate in suited(20_000, 6)]
         ['mixture', 'normal']
+        >>> suited(20_000, 6, seconds=10.0)[-1].options["hidden"]
+        (64, 64)
     """
     if rows <= max(_FEW, 2 * features):
         base = {"base": "mixture", "components": 1} if rows >= 10 * features else {"base": "normal"}
         steps = 20 if rows > 2 * features else 0
         return (Candidate("maf", base | {"layers": 2, "hidden": (16,)}, {"max_steps": steps}),)
     short = seconds is not None and seconds <= _SHORT
-    mixture, flow = _mixture(rows, features, short), _flow(rows, features, short)
+    mixture, flow = _mixture(rows, features, short=short), _flow(rows, features, short=short)
     return (mixture, flow) if features <= _WIDE and rows >= 10 * features else (flow,)
 
 
-def _mixture(rows: int, features: int, short: bool) -> Candidate:
+def _mixture(rows: int, features: int, *, short: bool) -> Candidate:
     size = 32 if rows < 5_000 else 64
     options = {"structure": "autoregressive", "tails": "heavy", "layers": 2, "hidden": (size, size), "base": "mixture"}
     options |= {"components": max(2, min(16 if short else 64, _CELLS // features**2)), "floor": _FLOOR}
-    return Candidate("nsf", options, {"lr": 5e-4, "max_steps": 500 if rows < 2_000 else 1_000}, share=0.1 if short else 0.2)
+    settings = {"lr": 5e-4, "max_steps": 500 if rows < 2_000 else 1_000}
+    return Candidate("nsf", options, settings, share=0.1 if short else 0.2)
 
 
-def _flow(rows: int, features: int, short: bool) -> Candidate:
+def _flow(rows: int, features: int, *, short: bool) -> Candidate:
     size = 32 if rows < 5_000 else 64 if rows < 10_000 or short else 128
     narrow = features <= _WIDE
     options = {

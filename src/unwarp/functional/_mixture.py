@@ -140,7 +140,7 @@ def fit_gaussian_mixture(
 
 
 class _Moments:
-    """1, x_i and x_i x_j for i >= j of rows `(n, D)`: a matrix of 1 + D + D (D + 1) / 2 columns, never too much at once.
+    """1, x_i and x_i x_j for i >= j of rows `(n, D)`: 1 + D + D (D + 1) / 2 columns, not too many rows at once.
 
     Logarithms of Gaussian densities are linear in them, and their weighted sums are a Gaussian's moments.
     """
