@@ -26,9 +26,8 @@ from unwarp.data import Encoding, Schema, dependent, finite_values, infer, numer
 from unwarp.distributions import Flow, GaussianMixture, in_float32
 from unwarp.errors import BundleError, ConfigError, DataError, RecipeError
 from unwarp.flows import Candidate, suited
-from unwarp.training import History, Step
+from unwarp.training import History, Rivals, Step
 from unwarp.training import fit as train
-from unwarp.training._metrics import Rivals
 
 __all__ = ["FlowDensity"]
 

@@ -4,7 +4,7 @@ from unwarp.training._free_form import FreeForm
 from unwarp.training._history import History, Step
 from unwarp.training._loop import fit, steps
 from unwarp.training._matching import matching, regularised_likelihood
-from unwarp.training._metrics import bits_per_dimension
+from unwarp.training._metrics import Rivals, bits_per_dimension
 from unwarp.training._objectives import Objective, likelihood, noisy_likelihood
 from unwarp.training._progress import json_lines, progress_bar
 
@@ -12,6 +12,7 @@ __all__ = [
     "FreeForm",
     "History",
     "Objective",
+    "Rivals",
     "Step",
     "bits_per_dimension",
     "fit",

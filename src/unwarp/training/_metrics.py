@@ -49,8 +49,18 @@ def bits_per_dimension(log_prob: Tensor, entries: int, *, width: float = 1.0) ->
 class Rivals:
     """Plain models to compare with, fitted once for all runs on the same rows.
 
+    Use it as `baselines` of several calls of `fit` that share their rows and held-out rows.
+
     Args:
-        names: which.
+        names: which of "gaussian", "linear" and "mixture".
+
+    Example:
+        >>> from unwarp import flow
+        >>> from unwarp.training import fit
+        >>> x, held, rivals = torch.randn(300, 2), torch.randn(100, 2), Rivals(["gaussian"])
+        >>> runs = [fit(flow(name, 2), x, validation=held, max_steps=5, baselines=rivals) for name in ("nice", "maf")]
+        >>> runs[0].baselines == runs[1].baselines
+        True
     """
 
     def __init__(self, names: Sequence[Baseline] = ("gaussian", "linear", "mixture")) -> None:
