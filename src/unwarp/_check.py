@@ -53,8 +53,8 @@ def broadcast_event(
         raise ShapeError(f"{where}: expected a tensor; got {type(x).__name__}. Convert it with torch.as_tensor.")
     if tuple(x.shape[x.dim() - len(shape) :]) != shape or x.dim() < len(shape):
         raise ShapeError(f"{where}: expected x of shape (*batch{_tail(shape)}); got {tuple(x.shape)}. Reshape x.")
-    batch = x.shape[: x.dim() - len(shape)]
-    joint = torch.broadcast_shapes(batch, context_batch(where, context, context_shape))
+    batch, other = x.shape[: x.dim() - len(shape)], context_batch(where, context, context_shape)
+    joint = torch.broadcast_shapes(batch, other) if other else batch
     return x if joint == batch else x.expand(*joint, *shape)
 
 

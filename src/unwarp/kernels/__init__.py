@@ -8,7 +8,7 @@ They are optional, and nothing but speed depends on them. `status` tells which a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import torch
@@ -30,7 +30,7 @@ _KINDS = {
     for direction in ("", "_inverse")
 }
 _AFFINE = {"bounded_affine": False, "bounded_affine_inverse": True}
-_TABLE: dict[str, Pointwise] = (
+_TABLE: Mapping[str, Pointwise] = (
     {}
     if _found is None
     else {name: Spline(_found, **kind) for name, kind in _KINDS.items()}

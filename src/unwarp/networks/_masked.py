@@ -109,7 +109,7 @@ class MaskedMLP(nn.Module):
         h = x if self.angles is None else self.angles(x)
         layers = [*self.hidden, self.out]
         params = rectified(layers, h, squashed=self.angles is None, offset=self._offset(context))
-        params = params.unflatten(-1, (self.features, self.params))
+        params = params.reshape(*params.shape[:-1], self.features, self.params)
         return params if self._in_order else params.index_select(-2, self.back)
 
     def unrolled(self, context: Tensor | None = None) -> Unrolled | None:

@@ -112,11 +112,14 @@ class Coupling(Transform):
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
         """What the network says of each moved number, along a last axis."""
-        split = self.net(kept, context).unflatten(self._axis, (self.moved.shape[0], self.univariate.n_params))
-        return split.movedim(self._axis, -1)
+        found, sizes = self.net(kept, context), (self.moved.shape[0], self.univariate.n_params)
+        if self._axis == -1:
+            return found.reshape(*found.shape[:-1], *sizes)
+        return found.unflatten(self._axis, sizes).movedim(self._axis, -1)
 
     def _join(self, kept: Tensor, moved: Tensor) -> Tensor:
-        kept = kept.expand(*moved.shape[: self._axis], *kept.shape[self._axis :])
+        batch = moved.shape[: self._axis]
+        kept = kept if kept.shape[: self._axis] == batch else kept.expand(*batch, *kept.shape[self._axis :])
         if self._in_two:
             return torch.cat([kept, moved] if self._kept_first else [moved, kept], self._axis)
         return torch.cat([kept, moved], self._axis).index_select(self._axis, self.order)
