@@ -112,8 +112,13 @@ class Dense(nn.Module):
 
 def affinities(layers: Sequence[nn.Module]) -> list[Affinity] | None:
     """What the layers are to `functional`; None when one of them is no longer a plain one."""
-    found = [a for layer in layers if type(layer) is Dense and (a := layer.affinity()) is not None]
-    return found if len(found) == len(layers) else None
+    found: list[Affinity] = []
+    for layer in layers:
+        affinity = layer.affinity() if type(layer) is Dense else None
+        if affinity is None:
+            return None
+        found.append(affinity)
+    return found
 
 
 def rectified(layers: Sequence[nn.Module], x: Tensor, *, squashed: bool, offset: Tensor | None = None) -> Tensor:

@@ -176,19 +176,22 @@ class Autoregressive(Transform):
     def _by_steps(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Some features or tokens after others, at once where there is compiled code for it."""
         z = z if self._in_sequence else z.index_select(self._axis, self.sequence)
-        unrolled = getattr(self.net, "unrolled", None)
-        found = None
-        if unrolled is not None:
-            names, parameters = zip(*self.named_parameters(prefix="layer"), strict=True)
-
-            def reference(z: Tensor, context: Tensor | None, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-                given = dict(zip(names, parameters, strict=True))
-                return functional_call(_OneByOne(self), given, (z, context))
-
-            scalar = self.univariate.by_kernel
-            found = functional.undo_in_order(scalar, lambda: unrolled(context), reference, z, context, *parameters)
+        found = None if torch.compiler.is_compiling() else self._at_once(z, context)
         x, ladj = self.one_by_one(z, context) if found is None else found
         return x if self._in_sequence else x.index_select(self._axis, self.sequence.argsort()), ladj
+
+    def _at_once(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """What `one_by_one` gives, where there is compiled code for it."""
+        unrolled = getattr(self.net, "unrolled", None)
+        if unrolled is None:
+            return None
+        names, parameters = zip(*self.named_parameters(prefix="layer"), strict=True)
+
+        def reference(z: Tensor, context: Tensor | None, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+            return functional_call(_OneByOne(self), dict(zip(names, parameters, strict=True)), (z, context))
+
+        scalar = self.univariate.by_kernel
+        return functional.undo_in_order(scalar, lambda: unrolled(context), reference, z, context, *parameters)
 
     def one_by_one(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """x and its ladj from z, both in the network's order, from what the network remembers of the steps before."""
