@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unwarp._space import CIRCLE, POSITIVE, REAL, UNIT, Interval, Space
     from unwarp.distributions import Distribution, Flow, trace
     from unwarp.errors import UnwarpError
-    from unwarp.estimators import FlowDensity
+    from unwarp.estimators import FlowDensity, FlowOutlier
     from unwarp.flows import citation, flow, load, save
     from unwarp.training import fit, steps
     from unwarp.transforms import Transform
@@ -34,6 +34,7 @@ __all__ = [
     "Distribution",
     "Flow",
     "FlowDensity",
+    "FlowOutlier",
     "Interval",
     "Ordered",
     "Simplex",
@@ -62,7 +63,7 @@ _HOMES = {
     "_space": ("CIRCLE", "POSITIVE", "REAL", "UNIT", "Interval", "Space"),
     "distributions": ("Distribution", "Flow", "trace"),
     "errors": ("UnwarpError",),
-    "estimators": ("FlowDensity",),
+    "estimators": ("FlowDensity", "FlowOutlier"),
     "flows": ("citation", "flow", "load", "save"),
     "training": ("fit", "steps"),
     "transforms": ("Transform",),

@@ -61,7 +61,7 @@ def fit(
     declared = _declared(real=real, positive=positive, integer=integer, bounded=bounded)
     table = read_table(data, ignore=ignore or ())
     model = FlowDensity(flow, columns=declared, max_seconds=seconds, max_steps=steps, random_state=seed)
-    with _progress(as_json=as_json) as progress:
+    with progress_of(as_json=as_json) as progress:
         model.fit(table, progress=progress, checkpoint=checkpoint)
     if model.history_.interrupted:
         raise KeyboardInterrupt
@@ -103,7 +103,8 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 @contextlib.contextmanager
-def _progress(*, as_json: bool) -> Generator[Callable[[Step], object]]:
+def progress_of(*, as_json: bool) -> Generator[Callable[[Step], object]]:
+    """What shows the steps of a training: a bar, or lines of JSON."""
     if as_json:
         yield json_lines(lambda line: typer.echo(line, nl=False))
     else:

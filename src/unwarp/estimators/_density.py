@@ -13,18 +13,17 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,  # pyright: ignore[reportPrivateUsage]: scikit-learn has no public one
     check_array,
     check_is_fitted,
-    validate_data,
 )
 
 from unwarp import flows
-from unwarp.data import Encoding, Schema, dependent, finite_values, infer, numeric_frame
+from unwarp.data import Encoding, Schema, dependent, infer
 from unwarp.distributions import Flow, GaussianMixture, in_float32
 from unwarp.errors import BundleError, ConfigError, DataError, RecipeError
+from unwarp.estimators._table import names_of, seed_of, values_of
 from unwarp.flows import Candidate, suited
 from unwarp.training import History, Rivals, Step
 from unwarp.training import fit as train
@@ -121,8 +120,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
             DataError: When a column holds anything but finite numbers or contradicts its declaration, or none varies.
             RecipeError: When there is no such recipe or option.
         """
-        values = self._values("fit", X, reset=True)
-        names = self._names()
+        values = values_of(self, "fit", X, reset=True)
+        names = names_of(self)
         weight = None
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, values, dtype=np.float64, ensure_non_negative=True)
@@ -131,7 +130,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
                 raise DataError("fit: expected a row of weight above 0; got none. Correct sample_weight.")
         self.schema_ = infer(values, names, columns=self.columns, weight=weight)
         _tell(self.schema_, values)
-        seed = _seed(self.random_state)
+        seed = seed_of(self.random_state)
         rows = int(weight.sum()) if weight is not None and np.all(weight == np.round(weight)) else len(values)
         x, w, held = self._split(values, weight, rows, seed)
         runs: list[tuple[Flow, History]] = []
@@ -168,7 +167,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
             ConfigError: When `precision` is another word.
         """
         check_is_fitted(self)
-        values, encoding = self._values("score_samples", X), Encoding(self.schema_)
+        values, encoding = values_of(self, "score_samples", X), Encoding(self.schema_)
         if precision == "float64":
             return encoding.mean_log_prob(values, self._log_prob)
         if precision != "float32":
@@ -196,7 +195,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         check_is_fitted(self)
         if n_samples < 1:
             raise DataError(f"sample: expected n_samples of at least 1; got {n_samples}. Ask for more.")
-        seed, events = _seed(random_state), []
+        seed, events = seed_of(random_state), []
         for block in range(-(-n_samples // _BLOCK)):
             state = np.random.SeedSequence([seed, block]).generate_state(1, np.uint64)[0]
             generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
@@ -213,7 +212,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
             DataError: When a row lies outside the bounds of a positive or bounded column.
         """
         check_is_fitted(self)
-        values = self._values("transform", X)
+        values = values_of(self, "transform", X)
         x = torch.from_numpy(Encoding(self.schema_).events(values))
         inside = self.flow_.space.contains(x)
         if not bool(inside.all()):
@@ -240,10 +239,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one `.safetensors` file, whole or not at all; see `unwarp.flows.save`."""
-        check_is_fitted(self)
-        named = "feature_names_in_" in vars(self)
-        training = {"history": self.history_.to_json(), "named": named}
-        flows.save(self.flow_, path, columns=self.schema_.to_json(), training=training)
+        write(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -252,8 +248,9 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         Raises:
             BundleError: When the file is no model file, is damaged, or holds a flow without columns.
         """
-        flow, config = flows.load_with_config(path)
-        return cls()._take_up(path, flow, config)
+        model = cls()
+        read(model, path)
+        return model
 
     def _take_up(self, path: str | os.PathLike[str], flow: Flow, config: dict[str, Any]) -> Self:
         """Fitted attributes from what a model file holds."""
@@ -281,16 +278,6 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
     @property
     def _n_features_out(self) -> int:
         return len(self.schema_.modelled)
-
-    def _values(self, where: str, X: Any, *, reset: bool = False) -> NDArray[np.float64]:
-        """The rows as finite float64 numbers."""
-        data = numeric_frame(where, X)
-        values: Any = validate_data(self, data, dtype=np.float64, reset=reset, ensure_all_finite=False)
-        return finite_values(where, values, self._names())
-
-    def _names(self) -> list[str]:
-        given = vars(self).get("feature_names_in_")
-        return [f"x{i}" for i in range(self.n_features_in_)] if given is None else [str(name) for name in given]
 
     def _candidates(self, rows: int) -> list[Candidate]:
         """What to train, with what the user asked for in place of the automatic."""
@@ -355,6 +342,20 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         super().__setstate__(state)
 
 
+def write(model: FlowDensity, path: str | os.PathLike[str], **more: Any) -> None:
+    """Save a model, and `more` JSON-able data beside it."""
+    check_is_fitted(model)
+    training = {"history": model.history_.to_json(), "named": "feature_names_in_" in vars(model)} | more
+    flows.save(model.flow_, path, columns=model.schema_.to_json(), training=training)
+
+
+def read(model: FlowDensity, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Load a file into a new `model`; all that was saved beside it."""
+    flow, config = flows.load_with_config(path)
+    model._take_up(path, flow, config)
+    return config["training"] or {}
+
+
 _HISTORY = TypeAdapter(History)
 _FIELDS = {field.name for field in fields(History)}
 
@@ -364,13 +365,6 @@ def _tensors(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     x = torch.from_numpy(encoding.draws(values, copies, seed))
     return x, None if weight is None else torch.from_numpy(np.tile(weight, copies))
-
-
-def _seed(random_state: Any) -> int:
-    """The seed itself when it is one, otherwise one that is drawn."""
-    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _sharpen(flow: Flow) -> None:

@@ -1,0 +1,107 @@
+"""``unwarp outliers``: the strange rows of a table, and which columns make them so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import typer
+
+from unwarp.cli._fit import progress_of
+from unwarp.cli._out import TABLES, check_output, say, writing
+from unwarp.cli._rows import Data, Json, read_rows
+from unwarp.data import read_table, write_table
+from unwarp.estimators import FlowOutlier
+
+_SHOWN = 10  # rows in the text
+_TOGETHER = 200  # rows that are explained at once
+
+
+def outliers(
+    data: Data,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The strange rows to write: CSV or Parquet.", show_default=False)
+    ],
+    fdr: Annotated[float, typer.Option(min=1e-6, max=0.5, help="Share of those found that may be false.")] = 0.05,
+    why: Annotated[int, typer.Option(min=1, max=10_000, help="Columns to name a row.")] = 3,
+    most: Annotated[int, typer.Option(min=1, max=10**6, help="Explain so many rows at most, the strangest.")] = 1000,
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Judge by this model, as --save writes it.", show_default=False)
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Also write the model: NAME.safetensors.", show_default=False)
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Leave a column out; may be repeated.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Train for so long at most.")] = 45.0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Train each flow for so many steps at most.", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="Makes the run repeatable, if time does not end it.")
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Find the strange rows of a table and name the columns at fault, with what would have been usual there.
+
+    Without --model the rows are judged among themselves; with it, beside the rows that the model was fitted to.
+    """
+    check_output(output, suffixes=TABLES, inputs=(data, model))
+    if save is not None:
+        check_output(save, suffixes=(".safetensors",), inputs=(data, model))
+    if model is None:
+        rows: Any = read_table(data, ignore=ignore or ())
+        judge = FlowOutlier(max_seconds=seconds, max_steps=steps, random_state=seed)
+        with progress_of(as_json=as_json) as progress:
+            judge.fit(rows, progress=progress)
+        p, scores, found = judge.p_values(), judge.scores_, judge.outliers(fdr=fdr)
+    else:
+        judge = FlowOutlier.load(model)
+        rows = read_rows(judge.density_, data)
+        p, scores, found = judge.p_values(rows), judge.score_samples(rows), judge.outliers(rows, fdr=fdr)
+    if save is not None:
+        with writing(save):
+            judge.save(save)
+    order = np.lexsort((scores, p))
+    strange = order[found[order]][:most]
+    lines = _explained(judge, rows, strange, why, p)
+    with writing(output):
+        write_table(output, lines)
+    facts, text = _told(lines, int(found.sum()), int(order[0]) + 1, len(p), fdr)
+    say({"event": "result", "output": str(output)} | facts, f"{text}\nstrange rows: {output}", as_json=as_json)
+
+
+def _explained(judge: FlowOutlier, rows: Any, strange: np.ndarray, why: int, p: np.ndarray) -> pa.Table:
+    """A line for each strange row and column at fault; rows are counted from 1."""
+    chosen = [strange[start : start + _TOGETHER] for start in range(0, len(strange), _TOGETHER)]
+    parts = [_lines(judge, rows, places, why, p) for places in chosen or [np.array([0])]]
+    return pa.concat_tables(parts) if chosen else parts[0].slice(0, 0)
+
+
+def _lines(judge: FlowOutlier, rows: Any, places: np.ndarray, why: int, p: np.ndarray) -> pa.Table:
+    some = rows.take(places) if isinstance(rows, pa.Table) else rows[places]
+    lines = judge.explain(some, why=why)
+    row = places[lines["row"].to_numpy()]
+    return lines.set_column(0, "row", pa.array(row + 1)).add_column(1, "p_value", pa.array(p[row]))
+
+
+def _told(lines: pa.Table, found: int, lowest: int, rows: int, fdr: float) -> tuple[dict[str, Any], str]:
+    """What to say about what was found: facts and text."""
+    facts: dict[str, Any] = {"rows": rows, "fdr": fdr, "strange": found, "strangest_row": lowest}
+    if not found:
+        return facts, f"{rows} rows, none strange at a false discovery rate of {fdr:g}; the strangest is row {lowest}"
+    text = [f"{rows} rows, {found} strange at a false discovery rate of {fdr:g}"]
+    seen: set[int] = set()
+    for line in lines.to_pylist():
+        if line["row"] not in seen:
+            if len(seen) == _SHOWN:
+                break
+            seen.add(line["row"])
+            text.append(f"row {line['row']}, p {line['p_value']:.2g}")
+        usual = f"usual {line['usual_low']:.4g} to {line['usual_high']:.4g}, most likely {line['likely']:.4g}"
+        text.append(f"  {line['column']} {line['value']:.6g}: {usual} ({line['surprise']:.1f} nats)")
+    return facts, "\n".join(text)

@@ -1,0 +1,32 @@
+"""What estimators of tables share: the rows as numbers, the names of the columns, a seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+
+from unwarp.data import finite_values, numeric_frame
+
+
+def values_of(estimator: Any, where: str, X: Any, *, reset: bool = False) -> NDArray[np.float64]:
+    """The rows as finite float64 numbers; with `reset`, the estimator learns number and names of the columns."""
+    data = numeric_frame(where, X)
+    values: Any = validate_data(estimator, data, dtype=np.float64, reset=reset, ensure_all_finite=False)
+    return finite_values(where, values, names_of(estimator))
+
+
+def names_of(estimator: Any) -> list[str]:
+    """Names of the columns, ``x0, x1, ...`` for arrays."""
+    given = vars(estimator).get("feature_names_in_")
+    return [f"x{i}" for i in range(estimator.n_features_in_)] if given is None else [str(name) for name in given]
+
+
+def seed_of(random_state: Any) -> int:
+    """The seed itself when it is one, otherwise one that is drawn."""
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
