@@ -204,9 +204,9 @@ def test_constants_copies_and_bounds_are_at_fault_when_they_break():
     assert first["likely"].tolist()[:2] == [4.0, odd["a"][1]]
 
 
-@pytest.mark.parametrize("score", ["typicality", "latent"])
-def test_other_scores_find_far_rows_too(score):
-    model = FlowOutlier(**FAST, score=score, trim=0.0).fit(draw(200, 1))
+@pytest.mark.parametrize("measure", ["typicality", "latent"])
+def test_other_measures_find_far_rows_too(measure):
+    model = FlowOutlier(**FAST, measure=measure, trim=0.0).fit(draw(200, 1))
     assert model.predict(np.array([[0.0, 9.0, 1.0], [0.0, 0.0, 1.0]]))[0] == -1
 
 
@@ -231,7 +231,7 @@ def test_pickles_and_clones(model, spoilt):
 
 
 @pytest.mark.parametrize(
-    ("words", "match"), [({"score": "odd"}, "score"), ({"trim": 0.6}, "trim"), ({"level": 0}, "level")]
+    ("words", "match"), [({"measure": "odd"}, "measure"), ({"trim": 0.6}, "trim"), ({"level": 0}, "level")]
 )
 def test_arguments_are_held_to_their_words(words, match):
     with pytest.raises(ConfigError, match=f"FlowOutlier: expected {match}"):

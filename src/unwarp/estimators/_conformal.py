@@ -9,7 +9,7 @@ _STILL = 5  # rounds after which what is found seldom changes
 
 
 def conformal(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
-    r"""Split-conformal p-values, $(1 + \#\{i: s_i \le s\}) / (n + 1)$: uniform or above for rows like the calibration's.
+    r"""Split-conformal p-values, $(1 + \#\{i: s_i \le s\}) / (n + 1)$: uniform for rows like the calibration's.
 
     Args:
         scores: Higher is more normal, ``(rows,)``.

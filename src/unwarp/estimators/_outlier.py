@@ -13,10 +13,9 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from unwarp import flows
 from unwarp.data import Encoding
 from unwarp.distributions import GaussianMixture
 from unwarp.errors import BundleError, ConfigError
@@ -28,9 +27,9 @@ from unwarp.training import Step
 
 __all__ = ["FlowOutlier"]
 
-Score = Literal["log_prob", "typicality", "latent"]
+Measure = Literal["log_prob", "typicality", "latent"]
 
-_SCORES = ("log_prob", "typicality", "latent")
+_MEASURES = ("log_prob", "typicality", "latent")
 _SPLIT = 2_000  # rows from which some are set aside instead of fitting again and again
 _ASIDE = 10_000  # rows that are set aside at most
 _FOLDS = 4
@@ -60,7 +59,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         flow: As in `FlowDensity`: ``"auto"`` or the name of a recipe for tables.
         flow_options: Options of the recipe.
         columns: What is known about columns, as in `FlowDensity`.
-        score: ``"log_prob"``, the log density; ``"typicality"``, minus the distance of the log density from its mean;
+        measure: ``"log_prob"``, the log density; ``"typicality"``, minus the distance of the log density from its mean;
             ``"latent"``, minus half the squared distance of the latent from the origin, which does not depend on the
             units of the columns.
         level: Share of the normal rows that `predict` may call strange.
@@ -96,7 +95,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         *,
         flow_options: Mapping[str, Any] | None = None,
         columns: Mapping[str, str] | None = None,
-        score: Score = "log_prob",
+        measure: Measure = "log_prob",
         level: float = 0.05,
         trim: float = 0.05,
         max_seconds: float | None = None,
@@ -106,7 +105,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         self.flow = flow
         self.flow_options = flow_options
         self.columns = columns
-        self.score = score
+        self.measure = measure
         self.level = level
         self.trim = trim
         self.max_seconds = max_seconds
@@ -215,7 +214,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         finite = self.calibration_[np.isfinite(self.calibration_)]
         own = _Saved(
-            score=self.score,
+            measure=self.measure,
             level=self.level,
             center=self.center_,
             impossible=len(self.calibration_) - len(finite),
@@ -239,7 +238,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
                 f"load({os.fspath(path)}): expected a model with calibration scores, as FlowOutlier.save writes it; "
                 "got another. Use FlowDensity.load."
             ) from error
-        model = cls(density.flow, flow_options=density.flow_options, score=own.score, level=own.level)
+        model: Any = cls(density.flow, flow_options=density.flow_options, measure=own.measure, level=own.level)
         model.density_, model.center_ = density, own.center
         model.calibration_ = np.sort(np.concatenate([np.full(own.impossible, -np.inf), own.calibration]))
         model.n_features_in_ = density.n_features_in_
@@ -249,9 +248,9 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         return model
 
     def _check(self) -> None:
-        if self.score not in _SCORES:
-            words = ", ".join(_SCORES)
-            raise ConfigError(f"FlowOutlier: expected score to be one of {words}; got {self.score!r}. Take one.")
+        if self.measure not in _MEASURES:
+            words = ", ".join(_MEASURES)
+            raise ConfigError(f"FlowOutlier: expected measure to be one of {words}; got {self.measure!r}. Take one.")
         if not 0 <= self.trim < 0.5:
             raise ConfigError(f"FlowOutlier: expected trim in [0, 0.5); got {self.trim}. Use 0 to leave no row out.")
         if not 0 < self.level < 1:
@@ -277,7 +276,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             kept &= raw > np.quantile(raw[kept], self.trim, method="lower")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the first fit has told what there is to tell
-                self.density_ = self._fitted(clone(whole), values[kept], progress)
+                self.density_ = self._fitted(whole, values[kept], progress)
             raw = self._raw(self.density_, values)
         if split or len(values) < _FEW:
             return raw, aside
@@ -301,7 +300,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
 
     def _raw(self, density: FlowDensity, values: np.ndarray) -> np.ndarray:
         """Log densities, or distances of latents."""
-        if self.score != "latent":
+        if self.measure != "latent":
             named = "feature_names_in_" in vars(density)
             return density.score_samples(pa.table(list(values.T), names=names_of(self)) if named else values)
         encoding = Encoding(density.schema_)
@@ -310,13 +309,13 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             x = torch.from_numpy(encoding.events(values[rows]))
             fine = encoding.possible(values[rows]) & density.flow_.space.contains(x).numpy()
             with torch.no_grad():
-                z, base = density.flow_.transform.encode(x[fine]), density.flow_.base
+                z, base = density.flow_.transform.encode(x[torch.from_numpy(fine)]), density.flow_.base
                 z = base.to_normal(z) if isinstance(base, GaussianMixture) else z
             scores[rows[fine]] = -0.5 * (z**2).sum(dim=1).numpy()
         return scores
 
     def _of(self, raw: np.ndarray) -> np.ndarray:
-        return -np.abs(raw - self.center_) if self.score == "typicality" else raw
+        return -np.abs(raw - self.center_) if self.measure == "typicality" else raw
 
     def _own(self, where: str) -> np.ndarray:
         if "scores_" not in vars(self):
@@ -336,7 +335,7 @@ class _Saved(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-    score: Score
+    measure: Measure
     level: Annotated[float, Field(gt=0, lt=1)]
     center: float
     impossible: Annotated[int, Field(ge=0, le=100_000)]
