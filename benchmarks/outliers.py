@@ -1,4 +1,4 @@
-"""How well strange rows are told from normal ones, at which false discovery rate, and whether the right column is blamed.
+"""How well strange rows are told from normal ones, at which false discovery rate, and which column is blamed.
 
     UNWARP_DATA=... python benchmarks/outliers.py detect --sets 45_wine 42_WBC
     UNWARP_DATA=... python benchmarks/outliers.py blame --sets 29_Pima

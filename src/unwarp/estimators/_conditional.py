@@ -103,7 +103,7 @@ def _lattice(column: Column, drawn: np.ndarray) -> np.ndarray | None:
     """The events of all values of a column on a coarse grid."""
     if column.step is None or column.origin is None or column.width != column.step or column.edge is None:
         return None
-    shift = 0.5 * column.width - column.edge
+    shift = 0.5 * column.step - column.edge
     first, last = np.floor((np.array([drawn.min(), drawn.max()]) - shift - column.origin) / column.step + 0.5)
     if last - first >= _LEVELS:
         return None
@@ -118,7 +118,7 @@ def _lattice(column: Column, drawn: np.ndarray) -> np.ndarray | None:
 def _summed(
     along: Callable[[np.ndarray], np.ndarray], own: np.ndarray, lattice: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The same for a column of few values: sums over them, the row's own among them once."""
+    """The same for a column of few values: sums over them, the row's own counted once."""
     at = np.tile(lattice, (len(own), 1))
     logs = along(at)
     mine = along(own[:, None])

@@ -352,7 +352,7 @@ def write(model: FlowDensity, path: str | os.PathLike[str], **more: Any) -> None
 def read(model: FlowDensity, path: str | os.PathLike[str]) -> dict[str, Any]:
     """Load a file into a new `model`; all that was saved beside it."""
     flow, config = flows.load_with_config(path)
-    model._take_up(path, flow, config)
+    model._take_up(path, flow, config)  # pyright: ignore[reportPrivateUsage]: its own module
     return config["training"] or {}
 
 

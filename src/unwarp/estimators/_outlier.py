@@ -213,8 +213,9 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         """Write the model to one `.safetensors` file, from which `FlowDensity.load` reads the density too."""
         check_is_fitted(self)
         finite = self.calibration_[np.isfinite(self.calibration_)]
+        measure: Any = self.measure
         own = _Saved(
-            measure=self.measure,
+            measure=measure,
             level=self.level,
             center=self.center_,
             impossible=len(self.calibration_) - len(finite),
