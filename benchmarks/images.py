@@ -70,38 +70,64 @@ def made(recipe: str, name: str, shape: tuple[int, ...]) -> Any:
     return flows.flow(recipe, shape, values=VALUES[name], **OPTIONS.get((recipe, name), {}))
 
 
-def measure(recipe: str, name: str, args: argparse.Namespace) -> tuple[dict[str, Any], Tensor]:
-    """Train, score and draw."""
+def trained(recipe: str, name: str, seed: int, budget: float) -> tuple[Any, dict[str, Any]]:
+    """The flow after `budget` seconds, and how it got there."""
     from unwarp import fit
-    from unwarp.distributions import estimate
 
-    train, validation, test = images(name)
-    torch.manual_seed(args.seed)
+    train, validation, _ = images(name)
+    torch.manual_seed(seed)
     flow = made(recipe, name, tuple(train.shape[1:]))
     cpu = time.process_time()
-    settings = {"max_seconds": args.budget, "baselines": ()} | SETTINGS.get((recipe, name), {})
-    history = fit(flow, train, validation=(validation[:300],), seed=args.seed, **settings)
-    cpu = time.process_time() - cpu
-    flow.eval()
-    held = test[: args.test_rows]
+    settings = {"max_seconds": budget, "baselines": ()} | SETTINGS.get((recipe, name), {})
+    history = fit(flow, train, validation=(validation[:300],), seed=seed, **settings)
+    return flow, {"seconds": time.process_time() - cpu, "steps": history.steps}
+
+
+def scored(flow: Any, test: Tensor, draws: int) -> tuple[dict[str, Any], Tensor]:
+    """Bits per dimension, how far images come back from latents (in whole values), what is not finite, and draws."""
+    from unwarp.distributions import estimate
+
     with torch.no_grad():
-        nats = torch.cat([estimate(flow, part, draws=args.draws).value for part in held.split(100)])
+        nats = torch.cat([estimate(flow, part, draws=draws).value for part in test.split(100)])
         drawn = flow.sample((64,))
-    entries = train[0].numel()
-    bits = -nats / entries / np.log(2)
+        back = flow.transform.decode(flow.transform.encode(test[:100]))
+    bits = -nats / test[0].numel() / np.log(2)
     finite = bits.isfinite()
     return {
         "bits": float(bits[finite].mean()),
         "bits_se": float(bits[finite].std() / finite.sum().sqrt()),
+        "round_trip": float((back - test[:100]).abs().max()),
+        "nonfinite": int((~finite).sum()) + sum(int((~x.isfinite()).sum()) for x in (drawn, back)),
+    }, drawn
+
+
+def measure(recipe: str, name: str, args: argparse.Namespace) -> tuple[dict[str, Any], Tensor]:
+    """Train, score and draw."""
+    train, _, test = images(name)
+    flow, course = trained(recipe, name, args.seed, args.budget)
+    figures, drawn = scored(flow, test[: args.test_rows], args.draws)
+    return {
+        **figures,
+        **course,
         "independent": independent(train, test, VALUES[name]),
         "published": PUBLISHED.get(recipe) if name == "mnist" else None,
-        "nonfinite": int((~finite).sum()) + int((~drawn.isfinite()).sum()),
         "kind": flow.kind,
         "parameters": sum(p.numel() for p in flow.parameters() if p.requires_grad),
-        "seconds": cpu,
-        "steps": history.steps,
         "spec": flow.spec,
     }, drawn
+
+
+def checked(recipe: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The worst of more seeds, trained for a shorter time."""
+    test = images(name)[2][:100]
+    seeds = range(args.seed + 1, args.seed + 1 + args.checks)
+    found = [scored(trained(recipe, name, seed, args.check_budget)[0], test, 2)[0] for seed in seeds]
+    return {
+        "bits_by_seed": [each["bits"] for each in found],
+        "round_trip": max(each["round_trip"] for each in found),
+        "nonfinite": sum(each["nonfinite"] for each in found),
+        "seeds": len(found),
+    }
 
 
 def grid(path: Path, rows: dict[str, Tensor]) -> None:
@@ -123,6 +149,7 @@ def summary(cells: dict[str, dict[str, Any]], names: list[str]) -> str:
     lines = []
     for recipe in sorted({key.split("/")[1] for key in cells}):
         own = [cells.get(f"{name}/{recipe}") for name in names]
+        all_seeds = [*own, *(cells.get(f"{name}/{recipe}/more seeds") for name in names)]
         if any(own):
             last = next(cell for cell in reversed(own) if cell)
             lines.append([
@@ -131,11 +158,14 @@ def summary(cells: dict[str, dict[str, Any]], names: list[str]) -> str:
                 "-" if last["published"] is None else f"{last['published']:.2f}",
                 f"{last['parameters']:,}",
                 last["kind"],
-                str(sum(c["nonfinite"] for c in own if c)),
+                f"{max((c['round_trip'] for c in all_seeds if c and 'round_trip' in c), default=0):g}",
+                str(sum(c["nonfinite"] for c in all_seeds if c)),
             ])  # fmt: skip
     plain = [next((c["independent"] for k, c in cells.items() if k.startswith(f"{name}/")), None) for name in names]
-    lines.append(["independent pixels", *["-" if v is None else f"{v:.2f}" for v in plain], "", "", "exact", ""])
-    return _record.table(lines, ["recipe", *names, "published (MNIST)", "parameters", "kind", "not finite"])
+    lines.append(["independent pixels", *["-" if v is None else f"{v:.2f}" for v in plain], "", "", "exact", "", ""])
+    return _record.table(
+        lines, ["recipe", *names, "published (MNIST)", "parameters", "kind", "round trip", "not finite"]
+    )
 
 
 def main() -> None:
@@ -148,6 +178,8 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=list(DATA), choices=DATA)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of training")
+    parser.add_argument("--checks", type=int, default=4, help="further seeds, to see whether all is finite")
+    parser.add_argument("--check-budget", type=float, default=5.0, help="seconds of training for each of those")
     parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="what the budget counts")
     parser.add_argument("--test-rows", type=int, default=300)
     parser.add_argument("--draws", type=int, default=8, help="of the noise, for bounds")
@@ -159,6 +191,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.data, args.recipes, args.budget, args.test_rows = ["digits"], ["glow"], min(args.budget, 3.0), 20
+        args.checks, args.check_budget = 1, 1.0
         args.out = args.out or _record.SCRATCH / "images-quick.json"
     _record.use_clock(args.clock)
     torch.set_num_threads(args.threads)
@@ -173,6 +206,10 @@ def main() -> None:
                 figures, rows[recipe] = measure(recipe, name, args)
                 record.put(where, figures, settings=settings, started=started)
                 print(f"{where}: {record.cells()[where]['bits']:.3f}", flush=True)
+            more = settings | {"checks": args.checks, "check_budget": args.check_budget}
+            if args.checks and (args.rerun or not record.has(f"{where}/more seeds", more)):
+                started = _record.now()
+                record.put(f"{where}/more seeds", checked(recipe, name, args), settings=more, started=started)
         if rows and args.pictures is not None:
             grid(args.pictures / f"{name}.png", rows)
     print(summary(record.cells(), args.data))
