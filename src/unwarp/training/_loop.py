@@ -14,7 +14,7 @@ from unwarp.training._metrics import Baseline, Rivals
 from unwarp.training._objectives import Objective, likelihood
 from unwarp.training._rows import Validation
 from unwarp.training._run import Run
-from unwarp.training._settings import Execution, Settings, Start
+from unwarp.training._settings import Conditioners, Execution, Settings, Start
 from unwarp.transforms._base import Memory
 
 __all__ = ["fit", "steps"]
@@ -41,6 +41,7 @@ def steps(
     start: Start = "adapt",
     memory: Memory = "stored",
     execution: Execution = "eager",
+    conditioners: Conditioners = "full",
 ) -> Generator[Step, None, None]:
     """Train `flow` on `x`, yielding an event every few steps; `fit` is the same in one call.
 
@@ -58,6 +59,7 @@ def steps(
         objective=objective, batch=batch, lr=flow.lr if lr is None else lr, max_steps=max_steps,
         max_seconds=max_seconds, seed=seed, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds,
         patience=patience, weight_decay=weight_decay, average=average, start=start, memory=memory, execution=execution,
+        conditioners=conditioners,
     )  # fmt: skip
     return Run(flow, x, context, weight, validation, settings).events()
 
@@ -83,6 +85,7 @@ def fit(
     start: Start = "adapt",
     memory: Memory = "stored",
     execution: Execution = "eager",
+    conditioners: Conditioners = "full",
     baselines: Sequence[Baseline] | Rivals = ("gaussian", "linear", "mixture"),
     progress: Callable[[Step], object] | None = None,
 ) -> History:
@@ -124,6 +127,8 @@ def fit(
         execution: "compiled" joins a step's loss and gradients to one program by `torch.compile`: making it takes a
             minute or so, and small steps take half the time or less after that. Where it cannot be made, training
             goes on without, and a warning says so.
+        conditioners: "bfloat16" lets networks of couplings and autoregressive layers multiply 16-bit numbers in training
+            steps, see `transforms.conditioners_in`; held-out rows are scored in full precision.
         baselines: plain models to compare with; () for none. `Rivals` are fitted once for several runs on the same
             rows.
         progress: gets each `Step`, such as a `progress_bar`.
@@ -146,6 +151,7 @@ def fit(
         objective=objective, batch=batch, lr=flow.lr if lr is None else lr, max_steps=max_steps,
         max_seconds=max_seconds, seed=seed, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds,
         patience=patience, weight_decay=weight_decay, average=average, start=start, memory=memory, execution=execution,
+        conditioners=conditioners,
     )  # fmt: skip
     run = Run(flow, x, context, weight, validation, settings)
     interrupted = False

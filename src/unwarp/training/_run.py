@@ -29,7 +29,7 @@ from unwarp.training._rows import Rows, Validation, batches, encoded, frozen_pre
 from unwarp.training._schedule import Schedule, default_batch, default_steps
 from unwarp.training._settings import Ledger, Settings
 from unwarp.training._settle import comes_back, free_of_steps, settle, stepping
-from unwarp.transforms import reversible
+from unwarp.transforms import conditioners_in, reversible
 
 __all__ = ["Run"]
 
@@ -89,7 +89,7 @@ class Run:
             stream = batches(len(self._rows), self._batch, self._ledger.step, self._ledger.seed, self._device)
             while self._ledger.stopped is None:
                 with HeldBack() as interrupt:
-                    with self._random, self._memory():
+                    with self._random, self._manner():
                         self._advance(stream, interrupt)
                     events = self._look() if self._at_look() else [self._event("train")]
                 yield from events
@@ -161,8 +161,15 @@ class Run:
         self._random.states = [saved[f"random.{i}"] for i in range(len(self._random.states))]
         self._learner.restore(self._good)
 
-    def _memory(self) -> contextlib.AbstractContextManager[None]:
-        return reversible(self._target) if self._settings.memory == "reversible" else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _manner(self) -> Generator[None]:
+        """How steps are computed, as the settings ask."""
+        with contextlib.ExitStack() as stack:
+            if self._settings.memory == "reversible":
+                stack.enter_context(reversible(self._target))
+            if self._settings.conditioners == "bfloat16":
+                stack.enter_context(conditioners_in(torch.bfloat16))
+            yield
 
     def _advance(self, stream: Iterator[Tensor | None], interrupt: HeldBack) -> None:
         """Steps until the next look, or until people should hear something; the host never waits for the device."""

@@ -12,8 +12,9 @@ from unwarp.training._history import Stopped
 from unwarp.training._objectives import Objective
 from unwarp.transforms._base import Memory
 
-__all__ = ["Execution", "Ledger", "Settings", "Start"]
+__all__ = ["Conditioners", "Execution", "Ledger", "Settings", "Start"]
 
+Conditioners = Literal["full", "bfloat16"]
 Execution = Literal["eager", "compiled"]
 Start = Literal["adapt", "keep"]
 
@@ -36,6 +37,7 @@ class Settings:
     start: Start
     memory: Memory
     execution: Execution
+    conditioners: Conditioners
 
     def __post_init__(self) -> None:
         for name, value, low in (("batch", self.batch, 1), ("max_steps", self.max_steps, 0), ("seed", self.seed, 0)):
@@ -51,6 +53,9 @@ class Settings:
         if self.execution not in ("eager", "compiled"):
             got = self.execution
             raise ConfigError(f'fit: expected execution to be "eager" or "compiled"; got {got!r}. Choose one.')
+        if self.conditioners not in ("full", "bfloat16"):
+            got = self.conditioners
+            raise ConfigError(f'fit: expected conditioners to be "full" or "bfloat16"; got {got!r}. Choose one.')
         if not self.weight_decay >= 0:
             raise ConfigError(f"fit: expected weight_decay >= 0; got {self.weight_decay}. Use 0 for none.")
         if not 0 <= self.average < 1:

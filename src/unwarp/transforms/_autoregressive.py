@@ -14,6 +14,7 @@ from unwarp import _check, functional
 from unwarp._space import Space
 from unwarp.errors import ConfigError, ShapeError, SpaceError
 from unwarp.transforms._base import Transform
+from unwarp.transforms._conditioner import ask
 from unwarp.univariates import Univariate
 
 __all__ = ["Autoregressive", "CausalNet", "Solution"]
@@ -136,7 +137,7 @@ class Autoregressive(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = self._ordered(x)
-        z, ladj = self.univariate.forward(x, self._causal(x, context))
+        z, ladj = self.univariate.forward(x, ask(self._causal, x, context))
         return self._restored(z), ladj.flatten(self._axis).sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from unwarp import _check
 from unwarp._space import Space
 from unwarp.errors import ConfigError, ShapeError, SpaceError
 from unwarp.transforms._base import Transform
+from unwarp.transforms._conditioner import ask
 from unwarp.univariates import Univariate
 
 __all__ = ["Coupling"]
@@ -112,7 +113,7 @@ class Coupling(Transform):
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
         """What the network says of each moved number, along a last axis."""
-        found, sizes = self.net(kept, context), (self.moved.shape[0], self.univariate.n_params)
+        found, sizes = ask(self.net, kept, context), (self.moved.shape[0], self.univariate.n_params)
         if self._axis == -1:
             return found.reshape(*found.shape[:-1], *sizes)
         return found.unflatten(self._axis, sizes).movedim(self._axis, -1)
