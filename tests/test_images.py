@@ -48,7 +48,7 @@ ERRORS = [
     (lambda: Checkerboard(1, 2, 3), ConfigError, "even width; got 3"),
     (lambda: Coupling((2, 4, 4), Affine(), ConvNet(1, 3)), ShapeError, "1 x 2 = 2 numbers for each entry of (4, 4)"),
     (lambda: Coupling((2, 4, 4), Affine(), ConvNet(1, 2), mask=[True] * 4), ConfigError, "mask of 2 booleans"),
-    (lambda: ConvNet(1, 2, kernel=4), ConfigError, "odd kernel; got 4"),
+    (lambda: ConvNet(1, 2, kernel=4), ConfigError, "kernel to be odd; got 4"),
     (lambda: ConvNet(1, 2, context=(2, 2)), ConfigError, "a vector or (channels, height, width); got (2, 2)"),
     (lambda: Integers(3, 3), ConfigError, "low < high"),
     (lambda: Dequantize(2, 0, 3, margin=-0.1), ConfigError, "margin >= 0"),

@@ -99,7 +99,8 @@ def glow(features: Image, *, convolution: Convolution = "pixel", **pixels: Unpac
     Source: Kingma and Dhariwal, 2018, arXiv:1807.03039. Differs: channels are reversed before each 1x1 convolution,
     which starts as the identity.
     """
-    return _images("glow", features, pixels, partial(_convolved, univariate=Affine(), convolution=convolution))
+    steps = partial(_convolved, univariate=Affine(), convolution=convolution, inner=1)
+    return _images("glow", features, pixels, steps)
 
 
 @recipe
@@ -209,11 +210,14 @@ def _fill(shape: Image, pixels: Pixels) -> Transform:
     return Compose([*parts, Inverse(Checkerboard(channels, height, width))])
 
 
-def _coupling(shape: Image, univariate: Univariate, pixels: Pixels, *, second: bool = False) -> Coupling:
+def _coupling(
+    shape: Image, univariate: Univariate, pixels: Pixels, *, second: bool = False, inner: int = 3
+) -> Coupling:
     """One that keeps the first half of the channels, or the second."""
     half, context = shape[0] // 2, pixels["context"]
     kept = half if not second else shape[0] - half
-    net = ConvNet(kept, (shape[0] - kept) * univariate.n_params, hidden=pixels["hidden"], context=context)
+    out = (shape[0] - kept) * univariate.n_params
+    net = ConvNet(kept, out, hidden=pixels["hidden"], inner=inner, context=context)
     keep = [(i < half) != second for i in range(shape[0])]
     return Coupling(shape, univariate, net, mask=keep, context=context)
 
@@ -235,7 +239,7 @@ def _by_channels(shape: Image, pixels: Pixels, *, univariate: Univariate) -> lis
 
 
 def _convolved(
-    shape: Image, pixels: Pixels, *, univariate: Univariate, convolution: Convolution = "pixel"
+    shape: Image, pixels: Pixels, *, univariate: Univariate, convolution: Convolution = "pixel", inner: int = 3
 ) -> list[Transform]:
     """Glow's steps: scale and shift, 1x1 convolution and perhaps a larger one, coupling."""
     channels, height, width = shape
@@ -249,7 +253,7 @@ def _convolved(
         parts.append(Pixelwise(ActNorm(channels), height, width))
         parts += [Pixelwise(mix, height, width) for mix in (Permute(range(channels)[::-1]), LU(channels))]
         parts += [] if convolution == "pixel" else [larger[convolution](channels, height, width)]
-        parts.append(_coupling(shape, univariate, pixels))
+        parts.append(_coupling(shape, univariate, pixels, inner=inner))
     return parts
 
 

@@ -28,7 +28,8 @@ class ConvNet(nn.Module):
         channels: of x; 0, with a context, makes the output depend on the context alone.
         out: channels of the output.
         hidden: channels of the hidden layers.
-        kernel: side of the convolutions, odd.
+        kernel: side of the first and the last convolution, odd.
+        inner: side of those between hidden layers, odd; 1 is the network of Glow.
         context: length of a context that every pixel sees, or the shape of one that is an image; 0 for none.
         block: height and width of the context's pixels that belong to one pixel of x, where the context is an image.
 
@@ -36,7 +37,7 @@ class ConvNet(nn.Module):
     `(*batch, out, H, W)`; the batches broadcast.
 
     Raises:
-        ConfigError: if a size is out of range, the kernel is even, or the context is neither a vector nor an image.
+        ConfigError: if a size is out of range, a side is even, or the context is neither a vector nor an image.
 
     Example:
         >>> ConvNet(2, 5, hidden=(16, 16))(torch.ones(3, 2, 4, 4)).abs().max().item()
@@ -50,21 +51,25 @@ class ConvNet(nn.Module):
         *,
         hidden: Sequence[int] = (64, 64),
         kernel: int = 3,
+        inner: int = 3,
         context: int | Sequence[int] = 0,
         block: Sequence[int] = (1, 1),
     ) -> None:
         super().__init__()
         _check.at_least("ConvNet", "channels", channels, 0 if context else 1)
         _check.at_least("ConvNet", "out", out, 1)
-        if _check.at_least("ConvNet", "kernel", kernel, 1) % 2 == 0:
-            raise ConfigError(f"ConvNet: expected an odd kernel; got {kernel}. Take {kernel + 1}.")
+        for name, side in (("kernel", kernel), ("inner", inner)):
+            if _check.at_least("ConvNet", name, side, 1) % 2 == 0:
+                raise ConfigError(f"ConvNet: expected {name} to be odd; got {side}. Take {side + 1}.")
         self._sizes = f"{channels} -> {out}, hidden={tuple(hidden)}"
         self._context, self._block = _check_context(context), _check.sizes("ConvNet", "block", block)
         seen = 0
         if self._context:
             seen = self._context[0] * (self._block[0] * self._block[1] if len(self._context) == 3 else 1)
         widths = (channels + seen, *_check.sizes("ConvNet", "hidden", hidden))
-        self.hidden = nn.ModuleList(Convolution(a, b, kernel) for a, b in pairwise(widths))
+        self.hidden = nn.ModuleList(
+            Convolution(a, b, inner if i else kernel) for i, (a, b) in enumerate(pairwise(widths))
+        )
         self.out = Convolution(widths[-1], out, kernel, zero=True)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -4,8 +4,8 @@ from unwarp.transforms._autoregressive import Autoregressive, Solution
 from unwarp.transforms._base import Transform
 from unwarp.transforms._chart import Chart, Parallel
 from unwarp.transforms._compose import Compose, Embedded, Inverse, reversible
-from unwarp.transforms._constrain import Cholesky, Correlation, Increments, StickBreaking
 from unwarp.transforms._conditioner import conditioners_in
+from unwarp.transforms._constrain import Cholesky, Correlation, Increments, StickBreaking
 from unwarp.transforms._continuous import Continuous, Transport
 from unwarp.transforms._convolution import ConvolutionExponential, EmergingConvolution, PeriodicConvolution
 from unwarp.transforms._coupling import Coupling
