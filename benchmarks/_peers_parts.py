@@ -176,8 +176,8 @@ def freia(model: str, size: Size) -> Timed:
 
 
 def _convolutions(inputs: int, outputs: int) -> nn.Module:
-    sizes = [(inputs, CHANNELS), (CHANNELS, CHANNELS), (CHANNELS, outputs)]
-    parts = [part for a, b in sizes for part in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU())]
+    sizes = [(inputs, CHANNELS, 3), (CHANNELS, CHANNELS, 1), (CHANNELS, outputs, 3)]
+    parts = [part for a, b, side in sizes for part in (nn.Conv2d(a, b, side, padding=side // 2), nn.ReLU())]
     return nn.Sequential(*parts[:-1])
 
 

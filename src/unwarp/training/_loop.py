@@ -127,8 +127,8 @@ def fit(
         execution: "compiled" joins a step's loss and gradients to one program by `torch.compile`: making it takes a
             minute or so, and small steps take half the time or less after that. Where it cannot be made, training
             goes on without, and a warning says so.
-        conditioners: "bfloat16" lets networks of couplings and autoregressive layers multiply 16-bit numbers in training
-            steps, see `transforms.conditioners_in`; held-out rows are scored in full precision.
+        conditioners: "bfloat16" lets networks of couplings and autoregressive layers multiply 16-bit numbers in
+            training steps, see `transforms.conditioners_in`; held-out rows are scored in full precision.
         baselines: plain models to compare with; () for none. `Rivals` are fitted once for several runs on the same
             rows.
         progress: gets each `Step`, such as a `progress_bar`.
