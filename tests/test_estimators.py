@@ -331,3 +331,8 @@ def test_searches_and_pipelines():
     assert search.best_params_["max_steps"] in (1, 5)
     assert cross_val_score(FlowDensity(random_state=0), x, cv=3).shape == (3,)
     assert make_pipeline(StandardScaler(), FlowDensity(random_state=0)).fit(x).score_samples(x).shape == (90,)
+
+
+def test_seconds_to_spare_do_not_make_a_tiny_table_s_flow_train_longer():
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    assert FlowDensity(max_seconds=2.0, random_state=0).fit(x).n_iter_ == FlowDensity(random_state=0).fit(x).n_iter_

@@ -291,12 +291,13 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
             settings = {key: value for key, value in found[-1].settings.items() if key != "lr"}
             found = (Candidate(self.flow, {}, settings),)
         total = sum(candidate.share for candidate in found)
-        return [self._with_wishes(candidate, candidate.share / total) for candidate in found]
+        return [self._with_wishes(candidate, candidate.share / total, rows) for candidate in found]
 
-    def _with_wishes(self, candidate: Candidate, share: float) -> Candidate:
+    def _with_wishes(self, candidate: Candidate, share: float, rows: int) -> Candidate:
         settings = dict(candidate.settings)
         if self.max_seconds is not None or self.max_steps is not None:
-            settings["max_steps"] = None if self.max_steps is None else round(share * self.max_steps)
+            if self.max_steps is not None or rows > _TINY:  # where nothing is held out, only steps can end it in time
+                settings["max_steps"] = None if self.max_steps is None else round(share * self.max_steps)
             settings["max_seconds"] = None if self.max_seconds is None else share * self.max_seconds
         return Candidate(candidate.recipe, candidate.options | dict(self.flow_options or {}), settings, share)
 
