@@ -169,8 +169,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="what the seconds count")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rerun", action="store_true", help="measure stored cells again")
+    parser.add_argument("--quick", action="store_true", help="seconds, on synthetic tables")
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
+    if args.quick:
+        args.what, args.repeats, args.rows, args.steps = "rate", 1, 300, 5
+        args.out = args.out or _record.SCRATCH / "outliers-quick.json"
     _record.use_clock(args.clock)
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
@@ -181,7 +186,7 @@ def main() -> None:
     measure = {"detect": detect, "blame": blame, "rate": rate}[args.what]
     for name in args.kinds if args.what == "rate" else args.sets:
         where = f"{args.what}/{name}" + ("" if args.trim == 0.05 else f"/trim {args.trim:g}")
-        if not record.has(where, settings):
+        if args.rerun or not record.has(where, settings):
             started = _record.now()
             record.put(where, measure(name, args), settings=settings, started=started)
         cell = record.cells()[where]
