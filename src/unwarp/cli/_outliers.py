@@ -16,6 +16,8 @@ from unwarp.data import read_table, write_table
 from unwarp.estimators import FlowOutlier
 
 _SHOWN = 10  # rows in the text
+_SECONDS = 30.0  # of training where rows are many: few rows are done sooner, and are better left to end by themselves
+_MANY = 2_000
 _TOGETHER = 200  # rows that are explained at once
 
 
@@ -27,7 +29,7 @@ def outliers(
     ],
     fdr: Annotated[float, typer.Option(min=1e-6, max=0.5, help="Share of those found that may be false.")] = 0.05,
     why: Annotated[int, typer.Option(min=1, max=10_000, help="Columns to name a row.")] = 3,
-    most: Annotated[int, typer.Option(min=1, max=10**6, help="Explain so many rows at most, the strangest.")] = 1000,
+    most: Annotated[int, typer.Option(min=1, max=10**6, help="Explain so many rows at most, the strangest.")] = 300,
     model: Annotated[
         Path | None, typer.Option("--model", "-m", help="Judge by this model, as --save writes it.", show_default=False)
     ] = None,
@@ -37,7 +39,10 @@ def outliers(
     ignore: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Leave a column out; may be repeated.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Train for so long at most.")] = 45.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Train for so long at most; 30 from 2000 rows, if not said.", show_default=False),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Train each flow for so many steps at most.", show_default=False)
     ] = None,
@@ -55,6 +60,7 @@ def outliers(
         check_output(save, suffixes=(".safetensors",), inputs=(data, model))
     if model is None:
         rows: Any = read_table(data, ignore=ignore or ())
+        seconds = _SECONDS if seconds is None and len(rows) >= _MANY else seconds
         judge = FlowOutlier(max_seconds=seconds, max_steps=steps, random_state=seed)
         with progress_of(as_json=as_json) as progress:
             judge.fit(rows, progress=progress)

@@ -272,7 +272,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             aside[order[: min(len(values) // 4, _ASIDE)]] = True
         kept = ~aside if split else aside.copy()
         self.density_ = self._fitted(whole, values[kept], progress)
-        raw = self._raw(self.density_, values)
+        raw = self._raw(self.density_, values, precision="float32" if trims and split else "float64")
         if trims:
             kept &= raw > np.quantile(raw[kept], self.trim, method="lower")
             with warnings.catch_warnings():
@@ -299,11 +299,14 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             raise KeyboardInterrupt
         return model
 
-    def _raw(self, density: FlowDensity, values: np.ndarray) -> np.ndarray:
+    def _raw(
+        self, density: FlowDensity, values: np.ndarray, precision: Literal["float64", "float32"] = "float64"
+    ) -> np.ndarray:
         """Log densities, or distances of latents."""
         if self.measure != "latent":
             named = "feature_names_in_" in vars(density)
-            return density.score_samples(pa.table(list(values.T), names=names_of(self)) if named else values)
+            rows = pa.table(list(values.T), names=names_of(self)) if named else values
+            return density.score_samples(rows, precision=precision)
         encoding = Encoding(density.schema_)
         scores = np.full(len(values), -np.inf)
         for rows in np.array_split(np.arange(len(values)), 1 + len(values) // 8192):
