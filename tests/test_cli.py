@@ -523,7 +523,7 @@ def test_training_that_does_not_settle_writes_nothing(run, home, tmp_path, monke
 
 
 def test_ctrl_c_while_scoring_writes_nothing(run, home, tmp_path, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FlowDensity, "score_samples", interrupted)

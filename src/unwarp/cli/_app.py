@@ -25,7 +25,7 @@ _COMMANDS = {
     "fit": ("_fit", "Fit a flow to a table and write the model."),
     "score": ("_rows", "Write the log density of each row in nats."),
     "sample": ("_rows", "Draw rows from a model."),
-    "outliers": ("_outliers", "Find the strange rows of a table, and the columns at fault."),
+    "outliers": ("_outliers", "Find the strange rows of a table and name the columns at fault."),
     "report": ("_report", "Write one self-contained HTML page."),
     "show": ("_show", "Show what is in a model file."),
     "check": ("_show", "Hold a model to the laws."),
