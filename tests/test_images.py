@@ -1,5 +1,6 @@
 """Images: what the laws don't see of maps on images and of flows for them."""
 
+import math
 import re
 from dataclasses import replace
 from inspect import signature
@@ -37,7 +38,7 @@ from unwarp.transforms import (
     Stochastic,
     Unconstrain,
 )
-from unwarp.univariates import Affine, Sigmoid
+from unwarp.univariates import Affine, Histogram, Sigmoid
 from zoo import images
 
 ERRORS = [
@@ -49,6 +50,9 @@ ERRORS = [
     (lambda: Coupling((2, 4, 4), Affine(), ConvNet(1, 3)), ShapeError, "1 x 2 = 2 numbers for each entry of (4, 4)"),
     (lambda: Coupling((2, 4, 4), Affine(), ConvNet(1, 2), mask=[True] * 4), ConfigError, "mask of 2 booleans"),
     (lambda: ConvNet(1, 2, kernel=4), ConfigError, "kernel to be odd; got 4"),
+    (lambda: ConvNet(1, 2, inner=2), ConfigError, "inner to be odd; got 2"),
+    (lambda: Histogram(bins=1), ConfigError, "bins to be a whole number >= 2"),
+    (lambda: Elementwise(1, Affine(), params="frozen"), ConfigError, '"learned" or "adapted"; got \'frozen\''),
     (lambda: ConvNet(1, 2, context=(2, 2)), ConfigError, "a vector or (channels, height, width); got (2, 2)"),
     (lambda: Integers(3, 3), ConfigError, "low < high"),
     (lambda: Dequantize(2, 0, 3, margin=-0.1), ConfigError, "margin >= 0"),
@@ -226,6 +230,26 @@ OF_WHOLE_NUMBERS = [
     for name in flows.names("images")
     if "values" in signature(getattr(flows, name)).parameters
 ]
+
+
+def test_heaped_values_are_spread_before_training() -> None:
+    """Nine tenths of the pixels are black: a flow starts near the entropy of a pixel, and far above it without."""
+    x = (torch.rand(2000, 1, 4, 4, generator=torch.Generator().manual_seed(0)) > 0.9).float() * 255
+    entropy = -(0.9 * math.log2(0.9) + 0.1 * math.log2(0.1))
+    bits: dict[str, float] = {}
+    for word in ("histogram", "none"):
+        flow = flows.flow("glow", (1, 4, 4), levels=1, layers=1, hidden=(4,), equalize=word)
+        flow.adapt(x)
+        with torch.no_grad():
+            bits[word] = float(bits_per_dimension(flow.log_prob(x), 16).mean())
+    assert bits["histogram"] < entropy + 0.5 < bits["none"]
+
+
+def test_adapted_parameters_are_saved_but_not_learned() -> None:
+    layer = Elementwise(1, Histogram(bins=4), params="adapted")
+    layer.adapt(torch.tensor([[0.1], [0.1], [0.1], [0.6]]))
+    assert list(layer.parameters()) == [] and "params" in layer.state_dict()
+    assert torch.allclose(layer.encode(torch.tensor([[0.25]])), torch.tensor([[0.7413]]), atol=1e-3)
 
 
 CONVOLUTIONS = {"levels": 1, "hidden": (16,)}

@@ -130,6 +130,12 @@ ERRORS: dict[str, tuple[type[UnwarpError], Callable[[], object]]] = {
     "squares that do not fill the image": (ConfigError, lambda: Patches((1, 4, 6), 4)),
     "another word": (ConfigError, lambda: Autoregressive(2, Affine(), MaskedMLP(2, 2), inverse="newton")),  # pyright: ignore[reportArgumentType]
     "patches of three in four features": (RecipeError, lambda: flows.tarflow(4, patch=3)),
+    "whole numbers in a vector": (RecipeError, lambda: flows.jet(2, values=4)),
+    "whole numbers in an interval": (
+        RecipeError,
+        lambda: flows.tarflow((1, 4, 4), values=4, support=("interval", 0.0, 1.0)),
+    ),
+    "one value": (RecipeError, lambda: flows.jet((1, 4, 4), values=1)),
     "four axes": (RecipeError, lambda: flows.jet((1, 2, 2, 2))),
     "a support for each pixel": (RecipeError, lambda: flows.jet((1, 1, 2), support=["real", "positive"])),
     "no noise": (ConfigError, lambda: denoise(Normal(1), torch.zeros(1), scale=0.0)),

@@ -236,8 +236,8 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             own = _Saved.model_validate(more.get("outlier"))
         except ValidationError as error:
             raise BundleError(
-                f"load({os.fspath(path)}): expected a model with calibration scores, as FlowOutlier.save writes it; "
-                "got another. Use FlowDensity.load."
+                f"load({os.fspath(path)}): expected a model with calibration scores, as FlowOutlier.save or "
+                "`unwarp outliers --save` writes it; got another. Write one, or use FlowDensity.load."
             ) from error
         model: Any = cls(density.flow, flow_options=density.flow_options, measure=own.measure, level=own.level)
         model.density_, model.center_ = density, own.center

@@ -16,7 +16,7 @@ from unwarp._space import Support
 from unwarp.distributions import Flow
 from unwarp.errors import RecipeError
 from unwarp.flows._ends import Ends, vectors
-from unwarp.flows._pixels import Values, spread
+from unwarp.flows._pixels import spread
 from unwarp.flows._recipe import Context, Layers, Marginals, Shape, recipe
 from unwarp.networks import CausalTransformer, Transformer
 from unwarp.transforms import Autoregressive, Compose, Coupling, Patches, Reshape, Transform
@@ -28,7 +28,7 @@ Depth = Annotated[int, Field(strict=True, ge=0, le=256)]
 Width = Annotated[int, Field(strict=True, ge=1, le=16_384)]
 Heads = Annotated[int, Field(strict=True, ge=1, le=1024)]
 Patch = Annotated[int, Field(strict=True, ge=1, le=1024)] | None
-Whole = Literal[0] | Values
+Whole = Annotated[int, Field(strict=True, ge=0, le=65536)]
 
 _TOKENS = 64  # as many or fewer of them are what images are cut into by default
 
@@ -174,10 +174,10 @@ def _split(tokens: tuple[int, int], layer: int) -> tuple[list[bool], tuple[int, 
 
 def _flow(shape: tuple[int, ...], patch: int, parts: Sequence[Transform], values: int, ends: Ends) -> Flow:
     """The flow of the layers `parts`, which see tokens laid out as a vector, on events of `shape`."""
-    if values and (len(shape) != 3 or ends["support"] != "real"):
+    if values and (values == 1 or len(shape) != 3 or ends["support"] != "real"):
         raise RecipeError(
-            f"values: expected 0 but for images of whole numbers, without a support; got {values} for {shape} with "
-            f"support={ends['support']!r}. Set values=0."
+            f"values: expected 0, or at least 2 for an image without a support of its own; got {values} for {shape} "
+            f"with support={ends['support']!r}. Set values=0."
         )
     flow = vectors(math.prod(shape), parts, ends)
     if len(shape) == 1:
