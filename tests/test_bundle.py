@@ -20,7 +20,7 @@ from unwarp import _files, flows
 from unwarp.distributions import Flow, Normal
 from unwarp.errors import BundleError
 from unwarp.flows import _bundle
-from unwarp.transforms import Standardize
+from unwarp.transforms import ActNorm, Standardize
 from zoo.recipes import known
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -86,6 +86,20 @@ def test_a_loaded_flow_is_the_saved_one(tmp_path, name, shape):
     assert all(value.requires_grad for value in loaded.parameters())
     (-loaded.log_prob(x, context).mean()).backward()
     assert all(value.grad is not None for value in loaded.parameters())
+
+
+@pytest.mark.parametrize("name", ["glow", "realnvp_image"])
+def test_a_loaded_actnorm_does_not_start_again(tmp_path, name):
+    """Neither training mode nor a first batch far from the data sets it anew."""
+    saved = trained(name, features=(1, 4, 4))
+    flows.save(saved, tmp_path / "model.safetensors")
+    loaded = flows.load(tmp_path / "model.safetensors").train()
+    assert any(isinstance(part, ActNorm) for part in loaded.modules())
+    x, context = points(saved)
+    with torch.no_grad():
+        loaded.log_prob(torch.zeros_like(x), context)
+    for key, value in saved.named_parameters():
+        assert torch.equal(loaded.get_parameter(key), value)
 
 
 def test_configuration_is_kept(tmp_path, flow):
