@@ -164,7 +164,7 @@ def test_score_finds_columns_by_name_in_any_order_among_others(run, home):
 
 def test_score_in_batches_equals_score_at_once(run, home, monkeypatch):
     run("score", home / "trees.csv", "-m", home / "trees.safetensors", "-o", "a.csv")
-    monkeypatch.setattr("unwarp.cli._rows._BATCH", 7)
+    monkeypatch.setattr("unwarp.estimators._scores._BATCH", 7)
     run("score", home / "trees.csv", "-m", home / "trees.safetensors", "-o", "b.csv")
     assert pd.read_csv("a.csv").to_numpy() == pytest.approx(pd.read_csv("b.csv").to_numpy(), abs=1e-9)
 

@@ -1,4 +1,4 @@
-"""``unwarp score`` and ``unwarp sample``: rows in and log densities out, or rows out."""
+"""``unwarp sample``, and what commands that take rows share."""
 
 from __future__ import annotations
 
@@ -9,58 +9,18 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow as pa
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from unwarp.cli._out import TABLES, check_output, say, writing
 from unwarp.data import read_table, write_table
 from unwarp.errors import DataError
 from unwarp.estimators import FlowDensity
 
-_BATCH = 16_384
 _LEAVE_OUT = re.compile(r" or leave (it|them) out with --ignore .*\.$", re.DOTALL)
 
 Data = Annotated[Path, typer.Argument(help="A table: CSV or Parquet.", show_default=False)]
 Model = Annotated[Path, typer.Option("--model", "-m", help="A model file, as fit writes it.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The table to write: CSV or Parquet.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def score(
-    data: Data,
-    *,
-    model: Model,
-    output: Output,
-    float32: Annotated[bool, typer.Option("--float32", help="Compute in float32, and tell what that changes.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Write the log density of each row in nats, as column log_prob; columns are found by name, in any order."""
-    check_output(output, suffixes=TABLES, inputs=(data, model))
-    estimator = FlowDensity.load(model)
-    rows = read_rows(estimator, data)
-    console = Console(stderr=True)
-    starts = track(
-        range(0, len(rows), _BATCH), "scoring", console=console, transient=True, disable=not console.is_terminal
-    )
-    parts, error = [], 0.0
-    for start in starts:
-        parts.append(
-            estimator.score_samples(rows[start : start + _BATCH], precision="float32" if float32 else "float64")
-        )
-        error = max(error, estimator.float32_error_) if float32 else error
-    scores = np.concatenate(parts)
-    with writing(output):
-        write_table(output, pa.table({"log_prob": scores}))
-    known = scores[np.isfinite(scores)]
-    mean = float(known.mean()) if len(known) else None
-    lowest, impossible = int(scores.argmin()), len(scores) - len(known)
-    facts = {"output": str(output), "rows": len(scores), "mean_log_prob": mean, "impossible": impossible}
-    text = f"{len(scores)} rows" + (f", mean log density {mean:.4f} nats" if mean is not None else "")
-    text += f"; the least likely is row {lowest + 1}" + (f"; {impossible} are impossible (-inf)" if impossible else "")
-    if float32:
-        facts |= {"float32_error": error if np.isfinite(error) else None}
-        text += f"; float32 is within {error:.1g} nats of float64 on a sample of the rows"
-    say(facts | {"least_likely_row": lowest + 1}, f"{text}\nscores: {output}", as_json=as_json)
 
 
 def sample(

@@ -1,6 +1,7 @@
 """Tables: reading and writing them, what their columns are, and synthetic ones whose density is known."""
 
 from unwarp.data._encode import Encoding
+from unwarp.data._file import TableFile
 from unwarp.data._frames import finite_values, numeric_frame
 from unwarp.data._infer import dependent, infer
 from unwarp.data._io import read_table, write_table
@@ -11,6 +12,7 @@ __all__ = [
     "Column",
     "Encoding",
     "Schema",
+    "TableFile",
     "Toy",
     "dependent",
     "finite_values",

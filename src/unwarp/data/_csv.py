@@ -20,8 +20,11 @@ from unwarp.errors import DataError
 
 Bytes = bytes | mmap.mmap
 
+BLOCK = 16 << 20
+"""Bytes of a CSV file that are parsed at once, and the longest line."""
+
 _DELIMITERS = (",", ";", "\t")
-_NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 _MISSING = ("", "?", "-", ".")
 
 
@@ -30,8 +33,8 @@ def read_csv(
 ) -> pa.Table:
     """The chosen numeric columns of a CSV file; `squeezed` is how it is compressed, if at all."""
     data = _load(path, squeezed)
-    _refuse_binary(path, data[:4096])
-    delimiter, header, body = _header(path, data, delimiter)
+    refuse_binary(path, data[:4096])
+    delimiter, header, body = header_of(path, data, delimiter)
     places = choose(path.name, header, ignore, columns)
     by_place = [str(place) for place in range(len(header))]  # odd, empty or repeated names stay out of pyarrow's sight
     rows = pa.py_buffer(data).slice(body)
@@ -40,17 +43,17 @@ def read_csv(
     try:
         table = pyarrow.csv.read_csv(
             pa.BufferReader(rows),
-            read_options=pyarrow.csv.ReadOptions(column_names=by_place, block_size=16 << 20),
+            read_options=pyarrow.csv.ReadOptions(column_names=by_place, block_size=BLOCK),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=data.find(b'"', body) >= 0),
             convert_options=pyarrow.csv.ConvertOptions(include_columns=[str(place) for place in places]),
         ).rename_columns([header[place] for place in places])
     except pa.ArrowInvalid as error:
-        raise _broken(path, data, delimiter, len(header), error) from error
+        raise broken(path, records(_raw(data), delimiter), len(header), error) from error
     if not table.num_rows:
         raise DataError(f"{path.name}: expected rows; got blank lines alone. Check how the file was written.")
 
     def line(row: int) -> str:
-        return f"line {_line(data, delimiter, row)}"
+        return f"line {line_of(records(_raw(data), delimiter), row)}"
 
     _refuse_text(path, table, line)
     return numbers(path.name, table, line)
@@ -71,7 +74,7 @@ def _load(path: Path, squeezed: str | None) -> Bytes:
         return b"".join(pieces)
 
 
-def _refuse_binary(path: Path, head: bytes) -> None:
+def refuse_binary(path: Path, head: bytes) -> None:
     if not head.strip():
         raise DataError(f"{path.name}: expected a table; got an empty file. Check how it was written.")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -80,9 +83,8 @@ def _refuse_binary(path: Path, head: bytes) -> None:
         raise DataError(f"{path.name}: expected text; got a binary file. Export the table as CSV or Parquet.")
 
 
-def _records(raw: io.BytesIO | mmap.mmap, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Every record that is not a blank line, with the line that it begins on."""
-    raw.seek(0)
+def records(raw: io.BufferedIOBase | mmap.mmap, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Every record that is not a blank line, with the line that it begins on; `raw` is at its beginning."""
     lines = iter(raw.readline, b"")
     reader = csv.reader((line.decode("utf-8-sig", errors="replace") for line in lines), delimiter=delimiter)
     start = 1
@@ -93,10 +95,13 @@ def _records(raw: io.BytesIO | mmap.mmap, delimiter: str) -> Iterator[tuple[int,
 
 
 def _raw(data: Bytes) -> io.BytesIO | mmap.mmap:
-    return io.BytesIO(data) if isinstance(data, bytes) else data
+    if isinstance(data, bytes):
+        return io.BytesIO(data)
+    data.seek(0)
+    return data
 
 
-def _header(path: Path, data: Bytes, delimiter: str | None) -> tuple[str, list[str], int]:
+def header_of(path: Path, data: Bytes, delimiter: str | None) -> tuple[str, list[str], int]:
     """The delimiter, the names of the columns without blanks around them, and where the rows begin."""
     raw = _raw(data)
     first = data[: 4 << 20].lstrip(b"\xef\xbb\xbf\r\n").split(b"\n", 1)[0]
@@ -105,7 +110,7 @@ def _header(path: Path, data: Bytes, delimiter: str | None) -> tuple[str, list[s
         delimiter = max(_DELIMITERS, key=lambda mark: bare.count(mark.encode()))
     try:
         first.decode()
-        _, cells = next(_records(raw, delimiter))
+        _, cells = next(records(raw, delimiter))
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path.name}: expected names in UTF-8; got other bytes in line 1. Save the file as UTF-8."
@@ -138,10 +143,10 @@ def _float(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _line(data: Bytes, delimiter: str, row: int) -> int:
-    """The line of the file on which the row begins."""
+def line_of(found: Iterator[tuple[int, list[str]]], row: int) -> int:
+    """The line of the file on which the row begins, by the file's `records`."""
     try:
-        for place, (line, _) in enumerate(_records(_raw(data), delimiter), start=-1):
+        for place, (line, _) in enumerate(found, start=-1):
             if place == row:
                 return line
     except csv.Error:
@@ -149,10 +154,10 @@ def _line(data: Bytes, delimiter: str, row: int) -> int:
     return row + 2  # a cell too long for the line counter: right for every file without blank or broken lines
 
 
-def _broken(path: Path, data: Bytes, delimiter: str, width: int, error: Exception) -> DataError:
-    """The first line with too few or too many cells, or what pyarrow said."""
+def broken(path: Path, found: Iterator[tuple[int, list[str]]], width: int, error: Exception) -> DataError:
+    """The first of the file's `records` with too few or too many cells, or what pyarrow said."""
     try:
-        for line, record in _records(_raw(data), delimiter):
+        for line, record in found:
             if len(record) != width:
                 return DataError(
                     f"{path.name}: expected {width} cells in line {line}; got {len(record)}. "
@@ -181,13 +186,17 @@ def _refuse_text(path: Path, table: pa.Table, line: Callable[[int], str]) -> Non
         row = next((row for row, cell in enumerate(column) if not _decodes(cell.as_py())), 0)
         got = "bytes that are not UTF-8"
     elif pa.types.is_string(kind):
-        plain = pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(_NUMBER))
+        plain = pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(NUMBER))
         row = max(pc.index(plain, False).as_py(), 0)
-        cell = column[row].as_py()
-        got = f"a missing value ({quote(cell)})" if cell.strip() in _MISSING else quote(cell)
+        got = cell_words(column[row].as_py())
     else:
         row, got = 0, type_words(kind)
     raise DataError(f"{path.name}: expected numbers in column {quote(text)}; got {got} in {line(row)}. {drop(wrong)}")
+
+
+def cell_words(cell: str) -> str:
+    """A cell that is no number, in words."""
+    return f"a missing value ({quote(cell)})" if cell.strip() in _MISSING else quote(cell)
 
 
 def _decodes(cell: bytes) -> bool:

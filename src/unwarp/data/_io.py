@@ -1,23 +1,26 @@
 """Tables in and out: CSV and Parquet by pyarrow, every failure a one-line `DataError`."""
 
 import contextlib
+import io
+import itertools
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from unwarp._files import write_atomically
-from unwarp.data._choose import cap, choose, drop, most_columns, numbers, numeric, type_words
 from unwarp.data._csv import read_csv
+from unwarp.data._parquet import read_parquet
 from unwarp.data._values import quote
 from unwarp.errors import DataError
 
-_SEPARATED = {".csv": None, ".txt": None, ".tsv": "\t"}
+SEPARATED = {".csv": None, ".txt": None, ".tsv": "\t"}
 _SQUEEZED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
-_PARQUET = (".parquet", ".pq")
+PARQUET = (".parquet", ".pq")
 
 
 def read_table(
@@ -54,28 +57,35 @@ def read_table(
         {'height': [12.5, 9.25], 'rings': [80, 31]}
     """
     path, ignored = Path(path), tuple(ignore)
+    kind, squeezed = kind_of(path)
+    with readable(path):
+        if kind in PARQUET:
+            return read_parquet(path, ignored, columns)
+        return read_csv(path, squeezed, SEPARATED[kind], ignored, columns)
+
+
+def kind_of(path: Path) -> tuple[str, str | None]:
+    """What a path's suffix says: a key of `SEPARATED` or one of `PARQUET`, and how it is compressed, if at all."""
     kind, squeezed = path.suffix.lower(), None
     if kind in _SQUEEZED:
         kind, squeezed = Path(path.stem).suffix.lower(), _SQUEEZED[kind]
-    if kind not in _SEPARATED and (kind not in _PARQUET or squeezed is not None):
+    if kind not in SEPARATED and (kind not in PARQUET or squeezed is not None):
         raise DataError(
             f"{path.name}: expected a name that ends in .csv, .tsv, .txt (also with .gz, .bz2, .zst), .parquet or .pq; "
             f"got {quote(path.suffix)}. Rename or convert the file."
         )
-    with _readable(path):
-        if kind in _PARQUET:
-            return _read_parquet(path, ignored, columns)
-        return read_csv(path, squeezed, _SEPARATED[kind], ignored, columns)
+    return kind, squeezed
 
 
-def write_table(path: str | os.PathLike[str], table: pa.Table) -> None:
+def write_table(path: str | os.PathLike[str], table: pa.Table | Iterable[pa.Table]) -> None:
     """Write a table as CSV, TSV or Parquet (by the suffix) so that the path holds the old file or the whole new one.
 
     The rows go to a temporary file in the same folder, which is synced to the disk and then renamed.
 
     Args:
         path: Where to write; its folder must exist.
-        table: The rows.
+        table: The rows; or tables one after the other, at least one and all of the same columns, of which only one is
+            in memory at a time.
 
     Raises:
         DataError: When the suffix is unknown or the file cannot be written; nothing is left behind then.
@@ -89,20 +99,50 @@ def write_table(path: str | os.PathLike[str], table: pa.Table) -> None:
     """
     path = Path(path)
     kind = path.suffix.lower()
-    if kind not in (".csv", ".tsv", *_PARQUET):
+    if kind not in (".csv", ".tsv", *PARQUET):
         raise DataError(
             f"{path.name}: expected a name that ends in .csv, .tsv, .parquet or .pq; got {quote(path.suffix)}. "
             "Choose another name."
         )
     try:
-        sink = pa.BufferOutputStream()
-        if kind in _PARQUET:
-            pyarrow.parquet.write_table(table, sink)
-        else:
-            pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(delimiter="\t" if kind == ".tsv" else ","))
-        write_atomically(path, [memoryview(sink.getvalue())])
+        write_atomically(path, _encoded(kind, iter([table] if isinstance(table, pa.Table) else table)))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: expected a place to write to; got {_why(error)}. Choose another path.") from error
+
+
+def _encoded(kind: str, tables: Iterator[pa.Table]) -> Iterator[bytes]:
+    """The bytes of a file of these tables, as they come."""
+    first = next(tables)
+    sink = _Sink()
+    if kind in PARQUET:
+        writer = pyarrow.parquet.ParquetWriter(pa.PythonFile(sink, mode="w"), first.schema)
+    else:
+        options = pyarrow.csv.WriteOptions(delimiter="\t" if kind == ".tsv" else ",")
+        writer = pyarrow.csv.CSVWriter(pa.PythonFile(sink, mode="w"), first.schema, write_options=options)
+    with writer:
+        for table in itertools.chain([first], tables):
+            writer.write_table(table)
+            yield sink.take()
+    yield sink.take()
+
+
+class _Sink(io.RawIOBase):
+    """A file that hands on what was written to it."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._pieces.append(bytes(data))
+        return len(self._pieces[-1])
+
+    def take(self) -> bytes:
+        """What was written since the last call."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
 
 
 def _why(error: BaseException) -> str:
@@ -112,7 +152,7 @@ def _why(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Generator[None]:
+def readable(path: Path) -> Generator[None]:
     """Turn what the system and pyarrow raise about a whole file into one line."""
     try:
         yield
@@ -124,21 +164,3 @@ def _readable(path: Path) -> Generator[None]:
         raise DataError(f"{path}: expected a file that may be read; got no permission. Change its mode.") from error
     except (OSError, pa.ArrowException, MemoryError) as error:
         raise DataError(f"{path.name}: expected a table; got {_why(error)}. Check how the file was written.") from error
-
-
-def _read_parquet(path: Path, ignore: tuple[str, ...], columns: Sequence[str] | None) -> pa.Table:
-    """The chosen numeric columns of a Parquet file, measured by its metadata before anything is decoded."""
-    with path.open("rb") as source, pyarrow.parquet.ParquetFile(source) as file:
-        schema, rows = file.schema_arrow, file.metadata.num_rows
-        header = list(schema.names)
-        most_columns(path.name, len(header))
-        names = [header[place] for place in choose(path.name, header, ignore, columns)]
-        wrong = [name for name in names if not numeric(schema.field(name).type)]
-        if wrong:
-            got = type_words(schema.field(wrong[0]).type)
-            raise DataError(f"{path.name}: expected numbers in column {quote(wrong[0])}; got {got}. {drop(wrong)}")
-        cap(path.name, rows * len(names) * 8)
-        if not rows:
-            raise DataError(f"{path.name}: expected rows; got a table without any. Check how the file was written.")
-        table = file.read(columns=names).select(names)
-    return numbers(path.name, table, lambda row: f"row {row + 1}")

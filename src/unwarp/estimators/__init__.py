@@ -1,6 +1,20 @@
-"""Flows as scikit-learn estimators."""
+"""Flows as scikit-learn estimators, and their scores of tables of any size."""
 
+from unwarp.estimators._batches import BatchScorer
 from unwarp.estimators._density import FlowDensity
 from unwarp.estimators._outlier import FlowOutlier
+from unwarp.estimators._parts import Verified, verify_scores
+from unwarp.estimators._scores import ScoredParts, score_parts, score_table
+from unwarp.estimators._tally import Tally
 
-__all__ = ["FlowDensity", "FlowOutlier"]
+__all__ = [
+    "BatchScorer",
+    "FlowDensity",
+    "FlowOutlier",
+    "ScoredParts",
+    "Tally",
+    "Verified",
+    "score_parts",
+    "score_table",
+    "verify_scores",
+]
