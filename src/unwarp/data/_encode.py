@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from unwarp.data._schema import Column, Schema
+from unwarp.data._column import Column
+from unwarp.data._schema import Schema
 from unwarp.data._values import LARGEST
 
 LogProb = Callable[[np.ndarray], np.ndarray]
@@ -152,7 +153,7 @@ class Encoding:
     def values(self, events: np.ndarray) -> np.ndarray:
         """Whole rows from events: on their grids, within their bounds, with constants and copies."""
         whole = np.empty((len(events), len(self.schema.columns)))
-        made = {column.name: _recorded(column, events[:, j]) for j, column in enumerate(self.schema.modelled)}
+        made = {column.name: recorded(column, events[:, j]) for j, column in enumerate(self.schema.modelled)}
         for place, column in enumerate(self.schema.columns):
             whole[:, place] = column.value if column.role == "constant" else made[column.source or column.name]
         return whole
@@ -168,7 +169,7 @@ def _apart(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.sqrt(np.mean((first[both] - second[both]) ** 2))) if both.any() else np.inf
 
 
-def _recorded(column: Column, rows: np.ndarray) -> np.ndarray:
+def recorded(column: Column, rows: np.ndarray) -> np.ndarray:
     """A column's values as they would have been recorded."""
     rows = np.clip(rows, -LARGEST, LARGEST)
     if column.step is not None and column.origin is not None:

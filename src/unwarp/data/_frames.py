@@ -6,6 +6,7 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import pyarrow as pa
 from narwhals.exceptions import NarwhalsError
 
 from unwarp.data._values import LARGEST, first_bad, quote
@@ -82,3 +83,56 @@ def finite_values(where: str, values: np.ndarray, names: list[str]) -> np.ndarra
                 "Correct the value, or leave the row or the column out."
             )
     return values
+
+
+def arrow_table(where: str, data: Any) -> pa.Table:
+    """The data as a table of Arrow, whatever frame they come in; arrays have columns ``x0, x1, ...``.
+
+    Args:
+        where: What a message begins with.
+        data: A frame of pandas, polars, pyarrow or any other library that narwhals knows, or an array ``(rows,
+            columns)``.
+
+    Raises:
+        DataError: When it is none of these, a column holds values of several types, or a name comes twice.
+
+    Example:
+        >>> arrow_table("codes", np.array([[1, 2], [3, 4]])).to_pydict()
+        {'x0': [1, 3], 'x1': [2, 4]}
+    """
+    if isinstance(data, (np.ndarray, list, tuple)):
+        values = np.asarray(data)
+        if values.ndim != 2:
+            raise DataError(f"{where}: expected rows and columns; got shape {values.shape}. Give a table.")
+        data = {f"x{i}": values[:, i] for i in range(values.shape[1])}
+        made = {name: _arrow(where, name, column) for name, column in data.items()}
+        return pa.table(made)
+    try:
+        frame = nw.from_native(data)
+        if isinstance(frame, nw.LazyFrame):
+            frame = frame.collect()
+        names = [str(name) for name in frame.columns]
+        table = pa.table([_arrow(where, str(column.name), column) for column in frame.iter_columns()], names=names)
+    except (NarwhalsError, TypeError) as error:
+        words = (
+            str(error).splitlines()[0][:200].rstrip(".") if isinstance(error, NarwhalsError) else type(data).__name__
+        )
+        raise DataError(f"{where}: expected a plain table; got {words}. Give a data frame with names once.") from error
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{where}: expected every column name once; got {quote(twice)} twice. Rename the columns.")
+    return table
+
+
+def _arrow(where: str, name: str, column: Any) -> Any:
+    """One column as an Arrow array."""
+    try:
+        if isinstance(column, np.ndarray):
+            plain = column.tolist() if column.dtype == object else column.astype(column.dtype.newbyteorder("="))
+            return pa.array(plain)
+        return column.to_arrow()
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"{where}: expected values of one type in column {quote(name)}; got {str(error).splitlines()[0][:120]}. "
+            "Convert the column or leave it out."
+        ) from error

@@ -19,7 +19,7 @@ from unwarp.flows import _json
 __all__ = ["MAX_CONFIG", "MAX_HEADER", "MAX_TENSORS", "Header", "Kind", "encode", "header_size", "parse"]
 
 MAX_HEADER = 16 * 2**20
-MAX_CONFIG = 2**20
+MAX_CONFIG = 2**23  # four columns of 100,000 levels
 MAX_TENSORS = 20_000
 _DTYPES = {
     torch.float64: "F64",

@@ -1,0 +1,51 @@
+"""Spikes: values that many rows hold exactly, far more than their neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unwarp.data._column import MOST_ATOMS
+from unwarp.data._grid import Grid
+from unwarp.data._numeric import Values
+
+_FEW = 20  # numbers of so few values are taken value by value
+_WINDOW = 10
+_TIMES = 5.0  # how far a spike stands out of its neighbours
+
+
+def spikes(column: Values, grid: Grid | None) -> np.ndarray:
+    """Which of the distinct values have probability of their own, ``(values,)`` bool.
+
+    Of numbers with at most 20 values, each that a few rows hold. Of others, those that at least ten rows and one
+    in 3,000 hold, and five times as many as a tooth of the grid nearby (the median of its ten neighbours on
+    either side, times the share of teeth that hold anything). Without a grid a value comes once, so every value that is
+    repeated so often counts.
+
+    Example:
+        >>> zeros = np.concatenate([np.zeros(50), np.random.default_rng(0).random(50)])
+        >>> distinct, held = np.unique(zeros, return_counts=True)
+        >>> found = spikes(Values("rain", zeros, np.ones(100), distinct, held.astype(float)), None)
+        >>> distinct[found].tolist()
+        [0.0]
+    """
+    held, least = column.held, column.total / 3000
+    if column.distinct.size <= _FEW:
+        return held >= max(least, 5)
+    usual = np.ones_like(held) if grid is None else _usual(column, grid)
+    found = (held >= max(least, 10)) & (held > _TIMES * usual)
+    if found.sum() > MOST_ATOMS:
+        found &= held >= np.sort(held[found])[-MOST_ATOMS]
+        found[np.flatnonzero(found)[MOST_ATOMS:]] = False
+    return found
+
+
+def _usual(column: Values, grid: Grid) -> np.ndarray:
+    """How many rows a tooth of the grid holds around each value, spikes aside."""
+    size = column.distinct.size
+    place = np.arange(size)
+    first = np.clip(place - _WINDOW, 0, size - 1)
+    last = np.clip(place + _WINDOW, 0, size - 1)
+    teeth = np.round((column.distinct[last] - column.distinct[first]) / grid.step)
+    share = (last - first) / np.maximum(teeth, 1.0)
+    near = np.clip(place[:, None] + np.arange(-_WINDOW, _WINDOW + 1), 0, size - 1)
+    return np.median(column.held[near], axis=1) * share
