@@ -242,7 +242,7 @@ def configs(good):
     yield "config twice a key", forge(state, text[:-1] + ',"unwarp":1}')
     yield "config with a tail", forge(state, text + "x")
     yield "config with a BOM", forge(state, "\ufeff" + text)
-    yield "config above 1 MB", forge(state, config | {"training": {"a": "x" * 2**20}})
+    yield "config above 8 MB", forge(state, config | {"training": {"a": "x" * 2**23}})
     yield "config of 1e6 columns", forge(state, config | {"columns": [{}] * 3 * 10**5})
     deep = "[" * 40 + "]" * 40
     yield "config of deep columns", forge(state, text.replace('"columns":null', f'"columns":[{{"a":{deep}}}]'))

@@ -107,6 +107,8 @@ class Column(BaseModel):
     def _listed(cls, levels: Any) -> Any:
         if not isinstance(levels, str):
             return levels
+        if levels.count("\n") >= MOST_LEVELS:
+            raise ValueError(f"at most {MOST_LEVELS} levels")
         return tuple(re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], ""), line) for line in levels.split("\n"))
 
     @field_serializer("levels")

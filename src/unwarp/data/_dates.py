@@ -69,7 +69,7 @@ def clock_of(column: pa.Array) -> Clock:
     ticks, missing, size = _ticks(column)
     held = ticks[~missing]
     units: list[Unit] = [unit for unit, length in NANOSECONDS.items() if length % size == 0]
-    unit = next(unit for unit in units if np.all(held % (NANOSECONDS[unit] // size) == 0))
+    unit: Unit = next(unit for unit in units if np.all(held % (NANOSECONDS[unit] // size) == 0))
     if not anchored(column.type) or not held.size:
         return Clock(unit, 0)
     second = int(held.min()) * size // NANOSECONDS["second"]
