@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unwarp.kernels import gradients_of, is_ordinary
+from unwarp.kernels import gradients_of, in_columns, is_ordinary
 
-__all__ = ["Affinity", "perceptron", "squash"]
+__all__ = ["Affinity", "Pass", "back", "exchanged", "forth", "perceptron", "plainly", "squash"]
 
 _REACH = 3.0
+_NARROW, _TALL = 16, 2**15  # a matrix of fewer columns, times one of more entries, is multiplied faster transposed
 _FAR = 1e9  # beyond, the square overflows in float32; there all is 3
 
 
@@ -59,16 +60,18 @@ def perceptron(x: Tensor, layers: Sequence[Affinity], *, offset: Tensor | None =
     tensors = [t for layer in layers for t in layer[:2]]
     extra = [] if offset is None else [offset]
     if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or not is_ordinary(x, *tensors, *extra):
-        return _plainly(x, layers, offset, squashed=squashed)
+        return plainly(x, layers, offset, squashed=squashed)
     if offset is not None:
         batch = torch.broadcast_shapes(x.shape[:-1], offset.shape[:-1])
         x, offset = x.expand(*batch, -1), offset.expand(*batch, -1)
     if torch.is_grad_enabled():
         return _Perceptron.apply((layers, squashed), x, offset, *tensors)
-    return _compute(layers, x, offset, squashed=squashed).y
+    h = _squash(_rows(x))[0] if squashed else _rows(x)
+    y = forth(layers, h, None if offset is None else _rows(offset)).y
+    return y.view(*x.shape[:-1], y.shape[-1])
 
 
-def _plainly(x: Tensor, layers: Sequence[Affinity], offset: Tensor | None, *, squashed: bool) -> Tensor:
+def plainly(x: Tensor, layers: Sequence[Affinity], offset: Tensor | None, *, squashed: bool) -> Tensor:
     """The same by single operations."""
     h = squash(x) if squashed else x
     for i, layer in enumerate(layers):
@@ -77,17 +80,16 @@ def _plainly(x: Tensor, layers: Sequence[Affinity], offset: Tensor | None, *, sq
     return h
 
 
-class _Computed(NamedTuple):
-    """What the layers give, and what their gradients need: the squash's rate, each layer's input and scaled weight."""
+class Pass(NamedTuple):
+    """What the layers give, and what their gradients need: each layer's input and scaled weight."""
 
     y: Tensor
-    rate: Tensor | None
     seen: list[Tensor]
     scaled: list[Tensor]
 
 
-def _compute(layers: Sequence[Affinity], x: Tensor, offset: Tensor | None, *, squashed: bool) -> _Computed:
-    h, rate = _squash(_rows(x)) if squashed else (_rows(x), None)
+def forth(layers: Sequence[Affinity], h: Tensor, offset: Tensor | None = None) -> Pass:
+    """The layers on rows h, which the first of them sees."""
     seen: list[Tensor] = []
     scaled: list[Tensor] = []
     for i, layer in enumerate(layers):
@@ -95,8 +97,48 @@ def _compute(layers: Sequence[Affinity], x: Tensor, offset: Tensor | None, *, sq
         scaled.append(layer.weight * layer.scale if isinstance(layer.scale, Tensor) else layer.weight)
         h = _forth(h, scaled[-1], layer)
         if i == 0 and offset is not None:
-            h += offset.reshape(h.shape)
-    return _Computed(h.view(*x.shape[:-1], h.shape[-1]), rate, seen, scaled)
+            h += offset
+    return Pass(h, seen, scaled)
+
+
+def back(
+    layers: Sequence[Affinity],
+    seen: Sequence[Tensor],
+    scaled: Sequence[Tensor],
+    g: Tensor,
+    needed: Sequence[bool],
+    *,
+    before: bool,
+) -> tuple[list[Tensor | None], Tensor, Tensor | None]:
+    """From gradients g of rows of the last layer's output to those of others.
+
+    Args:
+        layers: as of `forth`.
+        seen: what `forth` tells.
+        scaled: what `forth` tells.
+        g: `(rows, outputs)`.
+        needed: of each layer's weight and bias in turn, whether theirs are wanted.
+        before: whether those of the first layer's input are.
+
+    Returns:
+        Those of weights and biases, those of what the first layer gives, and those of its input.
+    """
+    found: list[Tensor | None] = [None] * len(needed)
+    for i in reversed(range(len(layers))):
+        last = i == len(layers) - 1
+        units = None if last else seen[i + 1]
+        if in_columns is not None and (not last or (needed[2 * i + 1] and g.is_contiguous())):
+            sums = in_columns.rectify(g, units)
+        else:
+            if units is not None:
+                torch.ops.aten.threshold_backward.grad_input(g, units, 0, grad_input=g)
+            sums = g.sum(0) if needed[2 * i + 1] else None
+        if needed[2 * i]:
+            found[2 * i] = _to_weight(g, seen[i], layers[i])
+        found[2 * i + 1] = sums if needed[2 * i + 1] else None
+        if i > 0:
+            g = _back(g, scaled[i], layers[i])
+    return found, g, _back(g, scaled[0], layers[0]) if before else None
 
 
 class _Perceptron(torch.autograd.Function):
@@ -105,9 +147,10 @@ class _Perceptron(torch.autograd.Function):
         ctx: Any, what: tuple[Sequence[Affinity], bool], x: Tensor, offset: Tensor | None, *tensors: Tensor
     ) -> Tensor:
         layers, squashed = ctx.what = what
-        y, rate, seen, scaled = _compute(layers, x, offset, squashed=squashed)
+        h, rate = _squash(_rows(x)) if squashed else (_rows(x), None)
+        y, seen, scaled = forth(layers, h, None if offset is None else _rows(offset))
         ctx.save_for_backward(x, offset, *tensors, rate, *seen, *scaled)
-        return y
+        return y.view(*x.shape[:-1], y.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -121,27 +164,20 @@ class _Perceptron(torch.autograd.Function):
         if torch.is_grad_enabled() or not is_ordinary(grad):
 
             def reference(x: Tensor, offset: Tensor | None, *tensors: Tensor) -> Tensor:
-                pairs = zip(layers, tensors[::2], tensors[1::2], strict=True)
-                return _plainly(x, [a._replace(weight=w, bias=b) for a, w, b in pairs], offset, squashed=what[1])
+                return plainly(x, exchanged(layers, tensors), offset, squashed=what[1])
 
             return None, *gradients_of(reference, given, needed, grad_outputs)
         seen, scaled = within[: len(layers)], within[len(layers) :]
-        found: list[Tensor | None] = [None] * count
-        g = _rows(grad)
-        for i in reversed(range(len(layers))):
-            if i < len(layers) - 1:
-                torch.ops.aten.threshold_backward.grad_input(g, seen[i + 1], 0, grad_input=g)
-            if needed[2 + 2 * i]:
-                found[2 + 2 * i] = _to_weight(g, seen[i], layers[i])
-            if needed[3 + 2 * i]:
-                found[3 + 2 * i] = g.sum(0)
-            if i == 0 and given[1] is not None:
-                found[1] = g.view(given[1].shape)
-            if i > 0 or needed[0]:
-                g = _back(g, scaled[i], layers[i])
-        if needed[0]:
-            found[0] = (g if rate is None else g * (rate * rate).mul_(rate)).view(given[0].shape)
-        return None, *found
+        found, to_offset, to_x = back(layers, seen, scaled, _rows(grad), needed[2:], before=needed[0])
+        if to_x is not None:
+            to_x = (to_x if rate is None else to_x * (rate * rate).mul_(rate)).view(given[0].shape)
+        return None, to_x, None if given[1] is None else to_offset.view(given[1].shape), *found
+
+
+def exchanged(layers: Sequence[Affinity], tensors: Sequence[Tensor]) -> list[Affinity]:
+    """The layers with other weights and biases, in turn."""
+    pairs = zip(layers, tensors[::2], tensors[1::2], strict=True)
+    return [layer._replace(weight=w, bias=b) for layer, w, b in pairs]
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -166,19 +202,19 @@ def _forth(h: Tensor, weight: Tensor, layer: Affinity) -> Tensor:
 
 
 def _back(g: Tensor, weight: Tensor, layer: Affinity) -> Tensor:
-    if len(layer.stairs) == 1:
-        return g @ weight if isinstance(layer.scale, Tensor) else _product(g, weight, layer.scale)
-    y = g.new_zeros(len(g), weight.shape[1])
-    for p, q, k in layer.stairs:
-        y[:, :k].addmm_(g[:, p:q], weight[p:q, :k])
-    return y
+    if isinstance(layer.scale, Tensor) and len(layer.stairs) > 1:
+        y = g.new_zeros(len(g), weight.shape[1])
+        for p, q, k in layer.stairs:
+            y[:, :k].addmm_(g[:, p:q], weight[p:q, :k])
+        return y
+    return _product(g, weight, 1.0 if isinstance(layer.scale, Tensor) else layer.scale)
 
 
 def _to_weight(g: Tensor, h: Tensor, layer: Affinity) -> Tensor:
     if not isinstance(layer.scale, Tensor):
         return _product(g.t(), h, layer.scale)
     if len(layer.stairs) == 1:
-        return (g.t() @ h).mul_(layer.scale)
+        return _product(g.t(), h, 1.0).mul_(layer.scale)
     y = torch.zeros_like(layer.weight)
     for p, q, k in layer.stairs:
         torch.mm(g[:, p:q].t(), h[:, :k], out=y[p:q, :k])
@@ -186,4 +222,6 @@ def _to_weight(g: Tensor, h: Tensor, layer: Affinity) -> Tensor:
 
 
 def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    if 1 < b.shape[1] < _NARROW <= a.shape[0] and a.numel() > _TALL:
+        return _product(b.t(), a.t(), scale).t().contiguous()
     return torch.addmm(a.new_empty(()), a, b, beta=0, alpha=scale)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from unwarp import _check
-from unwarp.functional import squash
-from unwarp.networks._layers import Dense, Encode, rectified
+from unwarp.functional import Affinity, squash
+from unwarp.networks._layers import Dense, Encode, affinities, rectified
 
 __all__ = ["MLP"]
 
@@ -57,6 +57,13 @@ class MLP(nn.Module):
         self.context = context
         self.hidden = nn.ModuleList(Dense(a, b) for a, b in pairwise(widths))
         self.out = Dense(widths[-1], out, zero=True)
+
+    def affinities(self) -> list[Affinity] | None:
+        """What `functional.couple` takes of the network; None of one without inputs, with angles, or with hooks."""
+        hooked = self._forward_hooks or self._forward_pre_hooks
+        if type(self) is not MLP or self.angles is not None or not self.features or hooked:
+            return None
+        return affinities([*self.hidden, self.out])
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if not self.features and not self.context:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 import torch
 from torch import Tensor
 
-__all__ = ["ask", "conditioners_in"]
+__all__ = ["ask", "conditioners_in", "in_other_precision"]
 
 _dtype: torch.dtype | None = None
 
@@ -35,6 +35,11 @@ def conditioners_in(dtype: torch.dtype) -> Generator[None]:
         yield
     finally:
         _dtype = before
+
+
+def in_other_precision() -> bool:
+    """Whether networks are to be asked in a dtype of their own."""
+    return _dtype is not None
 
 
 def ask(net: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, context: Tensor | None) -> Tensor:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from unwarp import _check
+from unwarp import _check, functional
 from unwarp._space import Space
 from unwarp.errors import ConfigError, ShapeError, SpaceError
 from unwarp.transforms._base import Transform
-from unwarp.transforms._conditioner import ask
+from unwarp.transforms._conditioner import ask, in_other_precision
 from unwarp.univariates import Univariate
 
 __all__ = ["Coupling"]
@@ -94,14 +94,32 @@ class Coupling(Transform):
         self._hold_net_to(len(kept), len(moved))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        found = None if torch.compiler.is_compiling() else self._at_once(x, context, inverse=False)
+        if found is not None:
+            return found
         kept, moved = self._split(x)
         moved, ladj = self.univariate.forward(moved, self._params(kept, context))
         return self._join(kept, moved), ladj.flatten(self._axis).sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        found = None if torch.compiler.is_compiling() else self._at_once(z, context, inverse=True)
+        if found is not None:
+            return found
         kept, moved = self._split(z)
         moved, ladj = self.univariate.inverse(moved, self._params(kept, context))
         return self._join(kept, moved), ladj.flatten(self._axis).sum(-1)
+
+    def _at_once(self, x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor] | None:
+        """The whole layer in one operation, where there is compiled code for it."""
+        scalar, affinities = self.univariate.by_kernel, getattr(self.net, "affinities", None)
+        if scalar is None or affinities is None or self._axis != -1 or in_other_precision():
+            return None
+        layers = affinities()
+        if layers is None:
+            return None
+        move = self.univariate.inverse if inverse else self.univariate.forward
+        columns = functional.Columns(scalar, move, self.kept, self.moved, inverse)
+        return functional.couple(columns, layers, x, context)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The kept and the moved part, without a copy where each is in one piece."""

@@ -1,0 +1,222 @@
+"""Couplings in one operation equal those in many, value and gradient, and stand back where they must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd import gradcheck, gradgradcheck
+from torch.func import jacrev, vmap
+
+from unwarp.functional import _coupled
+from unwarp.networks import MLP
+from unwarp.transforms import Compose, Coupling, conditioners_in
+from unwarp.univariates import Affine, RationalQuadratic, Univariate
+
+pytestmark = pytest.mark.skipif(_coupled.in_columns is None, reason="kernels are not built, or switched off")
+
+FEATURES = 7
+MASKS = {"first": None, "last": [i > 3 for i in range(7)], "mixed": [i in (1, 4, 5) for i in range(7)]}
+MAPS: dict[str, Univariate] = {"affine": Affine(1.5), "spline": RationalQuadratic(5, 3.0)}
+of_each_map = pytest.mark.parametrize("scalar", MAPS)
+of_each_mask = pytest.mark.parametrize("mask", MASKS)
+Run = Callable[..., Any]
+
+
+def made(scalar: str, mask: str = "mixed", *, context: int = 0, hidden: tuple[int, ...] = (20, 9)) -> Coupling:
+    """A layer shaken out of the identity."""
+    torch.manual_seed(0)
+    kept = 3
+    net = MLP(kept, (FEATURES - kept) * MAPS[scalar].n_params, hidden=hidden, context=context)
+    layer = Coupling(FEATURES, MAPS[scalar], net, mask=MASKS[mask], context=context)
+    for p in layer.parameters():
+        nn.init.normal_(p)
+    return layer.double()
+
+
+@pytest.fixture
+def plainly(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a call without couplings in one operation."""
+
+    def run(call: Callable[..., Any], *args: object) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(_coupled, "in_columns", None)
+            return call(*args)
+
+    return run
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How often a coupling was one operation since the test began."""
+    made: list[int] = []
+    name = "_values"
+    whole = getattr(_coupled, name)
+
+    def counted(*args: object) -> object:
+        made.append(1)
+        return whole(*args)
+
+    monkeypatch.setattr(_coupled, name, counted)
+    return made
+
+
+@of_each_map
+@of_each_mask
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_equals_single_operations(
+    scalar: str, mask: str, context: int, direction: str, plainly: Run, calls: list[int]
+) -> None:
+    layer = made(scalar, mask, context=context)
+    run = getattr(layer, direction)
+    x = (2 * torch.randn(3, 70, FEATURES, dtype=torch.float64)).requires_grad_()
+    with torch.no_grad():
+        x[0, :4] = torch.tensor([0.0, 1e-30, 1e6, -1e6]).unsqueeze(-1)
+    given = torch.randn(70, 2, dtype=torch.float64, requires_grad=True) if context else None
+    wanted = [x, *layer.parameters(), *([] if given is None else [given])]
+
+    def results() -> list[Tensor]:
+        y, ladj = run(x, given)
+        weights = [torch.linspace(-1, 2, t.numel(), dtype=t.dtype).reshape(t.shape) for t in (y, ladj)]
+        return [y, ladj, *torch.autograd.grad((y, ladj), wanted, weights)]
+
+    found, right = results(), plainly(results)
+    assert calls
+    for a, b in zip(found, right, strict=True):
+        assert a.shape == b.shape
+        assert float(((a - b).abs() / (1 + b.abs())).detach().max()) < 1e-9
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(run(x, given), found[:2], strict=True))
+
+
+@of_each_map
+def test_as_right_in_float32(scalar: str, plainly: Run) -> None:
+    """Against float64, one operation is at most a few times as far off as many."""
+    layer = made(scalar)
+    x = 2 * torch.randn(600, FEATURES, generator=torch.Generator().manual_seed(0))
+
+    def results(dtype: torch.dtype) -> list[Tensor]:
+        z, ladj = layer.to(dtype)(x.to(dtype))
+        grads = torch.autograd.grad(z.sin().sum() + ladj.sum(), list(layer.parameters()))
+        return [t.detach().double() for t in (z, ladj, *grads)]
+
+    right, allowed, found = results(torch.float64), plainly(results, torch.float32), results(torch.float32)
+    for a, b, c in zip(right, allowed, found, strict=True):
+        size = 1 + a.abs()
+        assert float(((c - a).abs() / size).max()) <= 4 * float(((b - a).abs() / size).max()) + 1e-5
+
+
+@pytest.mark.parametrize("batch", [(), (0,), (1,), (3, 2), (129,)])
+def test_any_batch_and_stride(batch: tuple[int, ...], plainly: Run) -> None:
+    layer = made("spline")
+    x = torch.randn(FEATURES, *batch, dtype=torch.float64).movedim(0, -1)
+    for a, b in zip(layer(x), plainly(layer, x), strict=True):
+        assert a.shape == b.shape and torch.allclose(a, b)
+
+
+@of_each_map
+def test_gradients_that_are_differentiated(scalar: str, plainly: Run) -> None:
+    """Also where one network serves two layers, so that a layer's input depends on its own weights."""
+    layer = made(scalar, context=2)
+    twice = Compose([layer, layer])
+    x = torch.randn(4, FEATURES, dtype=torch.float64, requires_grad=True)
+    context = torch.randn(2, dtype=torch.float64, requires_grad=True)
+    wanted = [x, context, *layer.parameters()]
+
+    def gradients(*, again: bool) -> list[Tensor]:
+        z, ladj = twice(x, context)
+        return list(torch.autograd.grad(z.sin().sum() + ladj.square().sum(), wanted, create_graph=again))
+
+    right = plainly(lambda: gradients(again=False))
+    for found in (gradients(again=False), gradients(again=True)):
+        assert all(torch.allclose(a, b, rtol=1e-7, atol=1e-9) for a, b in zip(found, right, strict=True))
+
+
+def test_derivatives_of_every_order() -> None:
+    layer = made("affine", hidden=(3,))
+    x = torch.randn(2, FEATURES, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(layer, (x,), check_batched_grad=True, check_forward_ad=True)
+    assert gradgradcheck(layer, (x,))
+
+
+def test_what_needs_no_gradient_gets_none() -> None:
+    layer = made("affine")
+    first, *others = layer.parameters()
+    first.requires_grad = False
+    x = torch.randn(5, FEATURES, dtype=torch.float64)
+    layer(x)[1].sum().backward()
+    assert x.grad is None and first.grad is None
+    assert all(p.grad is not None for p in others)
+
+
+def test_stands_back(calls: list[int]) -> None:
+    """Where it is compiled, mapped or in another precision, and where the network is not what it was built as."""
+
+    class Doubled(MLP):
+        def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+            return 2 * super().forward(x, context)
+
+    layer = made("affine")
+    x = torch.randn(5, FEATURES, dtype=torch.float64)
+    right = layer(x)[0].detach()
+    calls.clear()
+    assert torch.allclose(vmap(layer.encode)(x), right)
+    assert jacrev(layer.encode)(x[0]).shape == (FEATURES, FEATURES)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        layer.float()(x.float())
+    with conditioners_in(torch.bfloat16):
+        layer(x.float())
+    with layer.net.register_forward_hook(_nothing):
+        assert torch.equal(layer(x.float())[0], x.float())
+    layer.bfloat16()(x.bfloat16())
+    Coupling(FEATURES, Affine(), Doubled(3, 8))(x.float())
+    Coupling(FEATURES, Affine(), MLP(3, 8, angles=[0]))(x.float())
+    Coupling(1, Affine(), MLP(0, 2))(x[:, :1].float())
+    assert calls == []
+
+
+def test_what_is_not_finite(plainly: Run) -> None:
+    layer = made("affine")
+    x = torch.zeros(3, FEATURES, dtype=torch.float64)
+    x[0, 2], x[1, 3], x[2, 1] = torch.nan, torch.inf, torch.nan
+    for a, b in zip(layer(x), plainly(layer, x), strict=True):
+        assert torch.allclose(a, b, equal_nan=True)
+
+
+def test_threads_change_nothing() -> None:
+    layer = made("spline", hidden=(200,))
+    x = torch.randn(30_000, FEATURES, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def results() -> list[Tensor]:
+        z, ladj = layer(x)
+        return [z, ladj, *torch.autograd.grad(z.square().mean() - ladj.mean(), list(layer.parameters()))]
+
+    one = results()
+    torch.set_num_threads(3)
+    try:
+        three = results()
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(one[0], three[0]) and torch.equal(one[1], three[1])
+    assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(one[2:], three[2:], strict=True))
+
+
+def test_narrow_products_are_the_same() -> None:
+    """Of many rows they are computed transposed, of few they are not."""
+    layer = made("affine", hidden=(64,))
+    x = torch.randn(700, FEATURES, dtype=torch.float64, requires_grad=True)
+    wanted = [x, *layer.parameters()]
+    found = torch.autograd.grad(layer(x)[1].sum(), wanted)
+    right = [torch.zeros_like(t) for t in wanted]
+    for part in x.split(100):
+        for total, t in zip(right, torch.autograd.grad(layer(part)[1].sum(), wanted), strict=True):
+            total.add_(t)
+    assert all(torch.allclose(a, b) for a, b in zip(found, right, strict=True))
+
+
+def _nothing(net: nn.Module, args: tuple[Tensor, ...], params: Tensor) -> Tensor:
+    return 0 * params
