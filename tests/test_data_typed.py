@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from unwarp.data import Codes, Column, Schema, infer_table
+from unwarp.data import Codes, Column, Schema, infer_table, read_table, write_table
 from unwarp.errors import DataError, UnwarpError
 
 rng = np.random.default_rng(0)
@@ -355,6 +355,10 @@ def test_any_column_has_codes_or_one_line(cells):
         assert back["c"].to_pylist() == table["c"].to_pylist()
 
 
+def test_numbers_alone_are_stored_as_ever():
+    assert Schema(columns=(Column(name="a"),)).to_json() == [{"name": "a"}]
+
+
 def test_columns_hold_together():
     for fields in (
         {"kind": "categorical"}, {"kind": "real", "levels": ("a",)}, {"kind": "date"}, {"kind": "periodic"},
@@ -363,3 +367,82 @@ def test_columns_hold_together():
     ):  # fmt: skip
         with pytest.raises(ValidationError):
             Column(name="c", **fields)
+
+
+def test_a_schema_is_a_file_that_people_edit(tmp_path):
+    table = pa.table({name: cells for name, (cells, _) in COLUMNS.items()} | {'odd "\\\n\x7f\U0001f600': words})
+    schema = infer_table(table, columns={"dates in texts": "ignore"})
+    for path in (tmp_path / "columns.toml", tmp_path / "columns.json"):
+        schema.to_file(path)
+        assert Schema.from_file(path) == schema
+    path = tmp_path / "columns.toml"
+    path.write_text(path.read_text().replace('kind = "categorical"', 'kind = "ordinal"', 1))
+    assert [column.kind for column in Schema.from_file(path).columns].count("ordinal") == 1
+    path.write_text('[[columns]]\nname = "a"\nkind = "periodic"\nlow = 0\nhigh = 360\n')
+    assert Schema.from_file(path).heads[0]["period"] == [0.0, 360.0]
+
+
+FILE = '''id ,zip,when,at,yes,n,note,none
+ 1,01234,2020-01-01,10:00:00,true, 5, x1,
+ 2,00023, 2020-01-02 ,11:30:00,false,NA,?,NA
+ 3,99999,null,,true,7.5,"a,""b""",
+'''
+
+
+def test_any_cells_of_a_file(tmp_path):
+    path = tmp_path / "mixed.csv"
+    path.write_text(FILE)
+    table = read_table(path, kinds="any")
+    assert table["zip"].to_pylist() == ["01234", "00023", "99999"]
+    assert table["when"].to_pylist() == [dt.date(2020, 1, 1), dt.date(2020, 1, 2), None]
+    assert table["at"].to_pylist() == [dt.time(10), dt.time(11, 30), None]
+    assert table["yes"].to_pylist() == [True, False, True]
+    assert table["n"].to_pylist() == [5.0, None, 7.5]
+    assert table["note"].to_pylist() == ["x1", None, 'a,"b"']
+    assert table["none"].null_count == 3
+    assert read_table(path, kinds="any", columns=["n", "id"]).column_names == ["n", "id"]
+    for name in ("copy.parquet", "copy.csv"):
+        write_table(tmp_path / name, table)
+        assert read_table(tmp_path / name, kinds="any").to_pylist() == table.to_pylist()
+    with pytest.raises(DataError, match="expected numbers"):
+        read_table(path)
+
+
+@pytest.mark.slow
+def test_late_texts_and_odd_bytes(tmp_path):
+    path = tmp_path / "late.csv"
+    path.write_text("a,b\n" + "1,2\n" * 5_000_000 + "x,3\n")
+    table = read_table(path, kinds="any")
+    assert pa.types.is_string(table["a"].type) and pa.types.is_integer(table["b"].type)
+    path.write_bytes(b"a,b\n1,\xff\n")
+    with pytest.raises(DataError, match='column "b"; got bytes that are not UTF-8 in line 2'):
+        read_table(path, kinds="any")
+    path.write_text("a,b\n1,2\n3\n")
+    with pytest.raises(DataError, match="in line 3"):
+        read_table(path, kinds="any")
+    with pytest.raises(UnwarpError, match='"numbers" or "any"'):
+        read_table(path, kinds="all")
+    write_table(tmp_path / "lists.parquet", pa.table({"a": [[1], [2]]}))
+    with pytest.raises(DataError, match="--ignore a"):
+        read_table(tmp_path / "lists.parquet", kinds="any")
+
+
+BROKEN = {
+    "a.toml": ("[[columns]\n", "expected TOML"),
+    "b.json": ("{", "expected JSON"),
+    "c.json": ("[1]", 'expected a list "columns"'),
+    "d.toml": ('[[columns]]\nname = "a"\nknid = "real"\n', "knid"),
+    "e.toml": ('[[columns]]\nname = "a"\nkind = "periodic"\n', "bounds go with"),
+    "f.txt": ("", "ends in .toml or .json"),
+    "g.json": ('{"columns": [{"name": "a", "levels": "' + "\\n" * 200_000 + '", "kind": "categorical"}]}', "at most"),
+}
+
+
+@pytest.mark.parametrize("name", [*BROKEN, "none.toml"])
+def test_broken_schema_files(name, tmp_path):
+    text, words = BROKEN.get(name, (None, "No such file"))
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=words) as raised:
+        Schema.from_file(tmp_path / name)
+    assert "\n" not in str(raised.value)

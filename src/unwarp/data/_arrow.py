@@ -15,7 +15,9 @@ from unwarp.errors import DataError
 MISSING = ("", "?", "-", ".", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "NaN", "nan", "<NA>")
 """Texts that stand for a missing cell where a file has them."""
 
-NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+PADDED = r"^\s*[-+]?0\d"
+"""Digits that begin with a zero: a label, like a postal code, rather than a number."""
 
 _UNITS = ("s", "ms", "us", "ns")
 _PLAIN = {
@@ -47,6 +49,15 @@ def type_of(text: str | None) -> pa.DataType | None:
     if found and not found[1].startswith("dictionary"):
         return pa.dictionary(_PLAIN[found[2]], type_of(found[1]), ordered=found[3] == "1")
     raise ValueError("a type of numbers, texts, dates or truth values")
+
+
+def known(kind: pa.DataType) -> bool:
+    """Whether a column of this type can have a schema."""
+    try:
+        type_of(str(kind))
+    except ValueError:
+        return False
+    return True
 
 
 def plain(column: Any) -> pa.Array:

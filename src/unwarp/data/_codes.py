@@ -13,6 +13,7 @@ from unwarp.data._arrow import (
     NUMBER,
     is_number,
     is_text,
+    known,
     numbers_of,
     parses,
     plain,
@@ -192,10 +193,8 @@ class Codes:
 
 def _coded(where: str, column: Column, cells: Any) -> np.ndarray:
     """One column's codes."""
-    try:
-        type_of(str(cells.type))
-    except ValueError:
-        raise unsuitable(where, column.name, cells.type) from None
+    if not known(cells.type):
+        raise unsuitable(where, column.name, cells.type)
     cells = plain(cells)
     if cells.null_count == len(cells):
         return np.full(len(cells), np.nan)

@@ -9,12 +9,15 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from unwarp.data._arrow import MISSING, NUMBER
 from unwarp.data._choose import cap, choose, drop, most_columns, numbers, numeric, type_words
+from unwarp.data._mixed import read_mixed
 from unwarp.data._values import quote
 from unwarp.errors import DataError
 
@@ -24,29 +27,38 @@ BLOCK = 16 << 20
 """Bytes of a CSV file that are parsed at once, and the longest line."""
 
 _DELIMITERS = (",", ";", "\t")
-NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
-_MISSING = ("", "?", "-", ".")
 
 
 def read_csv(
-    path: Path, squeezed: str | None, delimiter: str | None, ignore: tuple[str, ...], columns: Sequence[str] | None
+    path: Path,
+    squeezed: str | None,
+    delimiter: str | None,
+    ignore: tuple[str, ...],
+    columns: Sequence[str] | None,
+    *,
+    kinds: Literal["numbers", "any"] = "numbers",
 ) -> pa.Table:
-    """The chosen numeric columns of a CSV file; `squeezed` is how it is compressed, if at all."""
+    """The chosen columns of a CSV file, numbers or of any kind; `squeezed` is how it is compressed, if at all."""
     data = _load(path, squeezed)
     refuse_binary(path, data[:4096])
     delimiter, header, body = header_of(path, data, delimiter)
     places = choose(path.name, header, ignore, columns)
-    by_place = [str(place) for place in range(len(header))]  # odd, empty or repeated names stay out of pyarrow's sight
     rows = pa.py_buffer(data).slice(body)
     if not rows.size:
         raise DataError(f"{path.name}: expected rows; got a header line alone. Check how the file was written.")
-    try:
-        table = pyarrow.csv.read_csv(
+    quoted = data.find(b'"', body) >= 0
+
+    def read(chosen: list[int], **options: Any) -> pa.Table:
+        by_place = [str(place) for place in range(len(header))]  # odd or repeated names stay out of pyarrow's sight
+        return pyarrow.csv.read_csv(
             pa.BufferReader(rows),
             read_options=pyarrow.csv.ReadOptions(column_names=by_place, block_size=BLOCK),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=data.find(b'"', body) >= 0),
-            convert_options=pyarrow.csv.ConvertOptions(include_columns=[str(place) for place in places]),
-        ).rename_columns([header[place] for place in places])
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=quoted),
+            convert_options=pyarrow.csv.ConvertOptions(include_columns=[str(place) for place in chosen], **options),
+        ).rename_columns([header[place] for place in chosen])
+
+    try:
+        table = read(places) if kinds == "numbers" else read_mixed(read, places)
     except pa.ArrowInvalid as error:
         raise broken(path, records(_raw(data), delimiter), len(header), error) from error
     if not table.num_rows:
@@ -55,6 +67,8 @@ def read_csv(
     def line(row: int) -> str:
         return f"line {line_of(records(_raw(data), delimiter), row)}"
 
+    if kinds == "any" and not any(pa.types.is_binary(column.type) for column in table.columns):
+        return table
     _refuse_text(path, table, line)
     return numbers(path.name, table, line)
 
@@ -176,12 +190,13 @@ def _refuse_text(path: Path, table: pa.Table, line: Callable[[int], str]) -> Non
     that hold text or missing values.
     """
     named = list(zip(table.column_names, table.columns, strict=True))
-    text = next((name for name, column in named if not numeric(column.type)), None)
+    worst = [name for name, column in named if pa.types.is_binary(column.type)]
+    text = next(iter(worst or [name for name, column in named if not numeric(column.type)]), None)
     if text is None:
         return
     column = table.column(text)
     kind = column.type
-    wrong = [name for name, column in named if not numeric(column.type) or column.null_count]
+    wrong = worst or [name for name, column in named if not numeric(column.type) or column.null_count]
     if pa.types.is_binary(kind):
         row = next((row for row, cell in enumerate(column) if not _decodes(cell.as_py())), 0)
         got = "bytes that are not UTF-8"
@@ -196,7 +211,7 @@ def _refuse_text(path: Path, table: pa.Table, line: Callable[[int], str]) -> Non
 
 def cell_words(cell: str) -> str:
     """A cell that is no number, in words."""
-    return f"a missing value ({quote(cell)})" if cell.strip() in _MISSING else quote(cell)
+    return f"a missing value ({quote(cell)})" if cell.strip() in MISSING else quote(cell)
 
 
 def _decodes(cell: bytes) -> bool:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
+from unwarp.data._arrow import NUMBER
 from unwarp.data._choose import choose, drop, numbers
-from unwarp.data._csv import BLOCK, NUMBER, broken, cell_words, header_of, line_of, records, refuse_binary
+from unwarp.data._csv import BLOCK, broken, cell_words, header_of, line_of, records, refuse_binary
 from unwarp.data._values import quote
 from unwarp.errors import DataError
 

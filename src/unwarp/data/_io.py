@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.csv
@@ -16,7 +16,7 @@ from unwarp._files import write_atomically
 from unwarp.data._csv import read_csv
 from unwarp.data._parquet import read_parquet
 from unwarp.data._values import quote
-from unwarp.errors import DataError
+from unwarp.errors import ConfigError, DataError
 
 SEPARATED = {".csv": None, ".txt": None, ".tsv": "\t"}
 _SQUEEZED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -24,12 +24,20 @@ PARQUET = (".parquet", ".pq")
 
 
 def read_table(
-    path: str | os.PathLike[str], *, ignore: Iterable[str] = (), columns: Sequence[str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    ignore: Iterable[str] = (),
+    columns: Sequence[str] | None = None,
+    kinds: Literal["numbers", "any"] = "numbers",
 ) -> pa.Table:
-    r"""Read the numeric columns of a CSV or Parquet file, or say in one line why that is impossible.
+    r"""Read the columns of a CSV or Parquet file, or say in one line why that is impossible.
 
-    When to use it: for everything that comes from a file. The table that it returns holds finite numbers only: integers
-    as int64, everything else as float64, true and false as 1 and 0.
+    When to use it: for everything that comes from a file. By default the table that it returns holds finite numbers
+    only: integers as int64, everything else as float64, true and false as 1 and 0. With ``kinds="any"`` it also holds
+    texts, dates, truth values and missing cells, ready for `infer_table`: a Parquet file's types are kept, and a CSV
+    file's columns become what all their cells are. Blanks around a cell don't count, and the cells ``?``, ``-``, ``.``,
+    ``NA``, ``N/A``, ``n/a``, ``#N/A``, ``null``, ``NULL``, ``NaN``, ``nan`` and ``<NA>``, like empty ones, are missing.
+    Digits that begin with a zero are texts.
 
     A CSV file is UTF-8 (a byte-order mark is accepted), has a first line of column names, and is separated by commas,
     semicolons or tabs (whichever the first line holds most of). Columns without a name are called ``Unnamed: 0``
@@ -39,15 +47,16 @@ def read_table(
         path: Where the file lies. The suffix says what it is.
         ignore: Columns to leave out, by name.
         columns: The columns to return, in this order, whatever else the file holds; all by default.
+        kinds: ``"numbers"`` or ``"any"``.
 
     Returns:
-        A `pyarrow.Table` of int64 and float64 columns without missing values.
+        A `pyarrow.Table`; of int64 and float64 columns without missing values where only numbers are asked for.
 
     Raises:
         DataError: When the file cannot be read, is empty, too large once decoded, ragged or not UTF-8, when names are
-            missing or repeated, or when a column that is asked for holds text, missing values, infinities or
-            magnitudes above 1e150. The message names the column, the line (CSV, counted from 1) or row (Parquet),
-            and what to do.
+            missing or repeated, or a column holds what it may not: text, missing values, infinities or magnitudes above
+            1e150 where numbers are asked for, lists or bytes anywhere. The message names the column, the line (CSV,
+            counted from 1) or row (Parquet), and what to do.
 
     Example:
         >>> import tempfile, pathlib
@@ -55,13 +64,17 @@ def read_table(
         >>> _ = path.write_text("height,kind,rings\n12.5,oak,80\n9.25,elm,31\n")
         >>> read_table(path, ignore=["kind"]).to_pydict()
         {'height': [12.5, 9.25], 'rings': [80, 31]}
+        >>> read_table(path, kinds="any")["kind"].to_pylist()
+        ['oak', 'elm']
     """
+    if kinds not in {"numbers", "any"}:
+        raise ConfigError(f'read_table: expected kinds "numbers" or "any"; got {quote(kinds)}. Choose one.')
     path, ignored = Path(path), tuple(ignore)
     kind, squeezed = kind_of(path)
     with readable(path):
         if kind in PARQUET:
-            return read_parquet(path, ignored, columns)
-        return read_csv(path, squeezed, SEPARATED[kind], ignored, columns)
+            return read_parquet(path, ignored, columns, kinds=kinds)
+        return read_csv(path, squeezed, SEPARATED[kind], ignored, columns, kinds=kinds)
 
 
 def kind_of(path: Path) -> tuple[str, str | None]:

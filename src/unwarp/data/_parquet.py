@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet
 
+from unwarp.data._arrow import known
 from unwarp.data._choose import cap, choose, drop, most_columns, numbers, numeric, type_words
 from unwarp.data._values import quote
 from unwarp.errors import DataError
@@ -14,13 +16,34 @@ from unwarp.errors import DataError
 _BUFFER = 1 << 20  # bytes of a column that are read at once: a row group may be as large as the file
 
 
-def read_parquet(path: Path, ignore: tuple[str, ...], columns: Sequence[str] | None) -> pa.Table:
-    """The chosen numeric columns of a Parquet file."""
+def read_parquet(
+    path: Path,
+    ignore: tuple[str, ...],
+    columns: Sequence[str] | None,
+    *,
+    kinds: Literal["numbers", "any"] = "numbers",
+) -> pa.Table:
+    """The chosen columns of a Parquet file, numbers or of any kind."""
+    if kinds == "any":
+        return _read_mixed(path, ignore, columns)
     with path.open("rb") as source, pyarrow.parquet.ParquetFile(source) as file:
         names = _names(path, file, ignore, columns)
         cap(path.name, file.metadata.num_rows * len(names) * 8)
         table = file.read(columns=names).select(names)
     return numbers(path.name, table, lambda row: f"row {row + 1}")
+
+
+def _read_mixed(path: Path, ignore: tuple[str, ...], columns: Sequence[str] | None) -> pa.Table:
+    """Columns of any kind that a schema knows; texts are measured as they are decoded."""
+    with path.open("rb") as source, pyarrow.parquet.ParquetFile(source) as file:
+        names = _names(path, file, ignore, columns, known)
+        cap(path.name, file.metadata.num_rows * len(names))  # a truth value takes least
+        batches, size = [], 0
+        for batch in file.iter_batches(columns=names):
+            size += batch.nbytes
+            cap(path.name, size)
+            batches.append(batch)
+    return pa.Table.from_batches(batches).select(names)
 
 
 @dataclass(frozen=True)
@@ -77,17 +100,22 @@ class ParquetPieces:
 
 
 def _names(
-    path: Path, file: pyarrow.parquet.ParquetFile, ignore: tuple[str, ...], columns: Sequence[str] | None
+    path: Path,
+    file: pyarrow.parquet.ParquetFile,
+    ignore: tuple[str, ...],
+    columns: Sequence[str] | None,
+    usable: Callable[[pa.DataType], bool] = numeric,
 ) -> list[str]:
-    """The wanted columns, which hold numbers, of a file that has rows."""
+    """The wanted columns, which are usable, of a file that has rows."""
     schema = file.schema_arrow
     header = list(schema.names)
     most_columns(path.name, len(header))
     names = [header[place] for place in choose(path.name, header, ignore, columns)]
-    wrong = [name for name in names if not numeric(schema.field(name).type)]
+    wrong = [name for name in names if not usable(schema.field(name).type)]
     if wrong:
         got = type_words(schema.field(wrong[0]).type)
-        raise DataError(f"{path.name}: expected numbers in column {quote(wrong[0])}; got {got}. {drop(wrong)}")
+        what = "numbers" if usable is numeric else "numbers, texts, dates or truth values"
+        raise DataError(f"{path.name}: expected {what} in column {quote(wrong[0])}; got {got}. {drop(wrong)}")
     if not file.metadata.num_rows:
         raise DataError(f"{path.name}: expected rows; got a table without any. Check how the file was written.")
     return names

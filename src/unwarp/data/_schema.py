@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -12,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from unwarp.data._column import STRICT, Column
 from unwarp.data._heads import head
+from unwarp.data._schema_file import read_columns, write_columns
 from unwarp.errors import DataError
 
 
@@ -72,7 +75,7 @@ class Schema(BaseModel):
 
     def to_json(self) -> list[dict[str, Any]]:
         """The columns as JSON-able dictionaries without the fields that are at their defaults."""
-        return self.model_dump(mode="json", exclude_defaults=True)["columns"]
+        return self.model_dump(mode="json", exclude_defaults=True, exclude_none=True)["columns"]
 
     @classmethod
     def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> Schema:
@@ -91,6 +94,45 @@ class Schema(BaseModel):
             raise DataError(
                 f"Schema.from_json: expected columns of a table; got {said}. Write the model anew."
             ) from error
+
+    def to_file(self, path: str | os.PathLike[str]) -> None:
+        """Write the schema as TOML or JSON, by the suffix, to be read and edited by people.
+
+        Raises:
+            DataError: When the suffix is another one or the file cannot be written.
+
+        Example:
+            >>> import pathlib, tempfile
+            >>> path = pathlib.Path(tempfile.mkdtemp()) / "columns.toml"
+            >>> schema = Schema(columns=(Column(name="size", kind="ordinal", levels=("S", "M")), Column(name="x")))
+            >>> schema.to_file(path)
+            >>> print(path.read_text())
+            [[columns]]
+            name = "size"
+            kind = "ordinal"
+            levels = ["S", "M"]
+            <BLANKLINE>
+            [[columns]]
+            name = "x"
+            <BLANKLINE>
+            >>> Schema.from_file(path) == schema
+            True
+        """
+        write_columns(path, self.to_json())
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Schema:
+        """Read a schema that `to_file` wrote or people did; every field is checked.
+
+        Raises:
+            DataError: When the file cannot be read, or a field is missing, unknown or at odds with another one.
+        """
+        columns = read_columns(path)
+        try:
+            return cls.from_json(columns)
+        except DataError as error:
+            said = str(error).removeprefix("Schema.from_json: ").removesuffix(" Write the model anew.")
+            raise DataError(f"{Path(path).name}: {said} Correct the file.") from error
 
     def table(self, values: np.ndarray) -> pa.Table:
         """Rows as a table with these names, whole numbers as int64 and all others as float64.

@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from unwarp.data._arrow import NUMBER, is_number, is_text, numbers_of, parses, plain, texts_of, type_of, unsuitable
+from unwarp.data._arrow import (
+    NUMBER,
+    PADDED,
+    is_number,
+    is_text,
+    known,
+    numbers_of,
+    parses,
+    plain,
+    texts_of,
+    unsuitable,
+)
 from unwarp.data._atoms import spikes
 from unwarp.data._column import Column
 from unwarp.data._copies import Draft, without_copies
@@ -72,15 +83,12 @@ def infer_table(data: Any, *, columns: Mapping[str, str] | None = None) -> Schem
 
 def _draft(name: str, column: pa.ChunkedArray, declared: Declared) -> Draft:
     """One column by itself, and its codes."""
-    try:
-        type_of(str(column.type))
-    except ValueError:
-        if declared.ignored:
-            return Draft(Column(name=name, role="ignored", arrow="null", reason="declared"))
-        raise unsuitable("fit", name, column.type) from None
-    kind, cells = str(column.type), plain(column)
+    kind = str(column.type) if known(column.type) else "null"
     if declared.ignored:
         return Draft(Column(name=name, role="ignored", arrow=kind, reason="declared"))
+    if not known(column.type):
+        raise unsuitable("fit", name, column.type)
+    cells = plain(column)
     found = _judged(name, column, cells, declared)
     gone = np.isnan(found.codes)
     share = float(gone.mean())
@@ -142,7 +150,7 @@ def _numeric_text(name: str, cells: pa.Array) -> bool:
     """Whether texts spell numbers; refuses those that nearly all do, for a wrong cell is likelier than a category."""
     fine = parses(cells, NUMBER)
     if fine.all():
-        return not parses(cells, r"^-?0\d", missing=False).any()
+        return not parses(cells, PADDED, missing=False).any()
     if fine.mean() < 0.9 or len(cells.filter(pa.array(fine)).unique()) <= 20:
         return False
     row = int(np.argmin(fine))
