@@ -83,6 +83,7 @@ def test_committed_results_are_whole(path: Path) -> None:
         ("families", [], "maf"),
         ("images", [], "glow"),
         ("rates", [], "planar"),
+        ("stream", [], "40000 rows"),
     ],
 )
 def test_script_runs_quickly_and_resumes(script: str, options: list[str], row: str, tmp_path: Path) -> None:

@@ -282,6 +282,42 @@ def test_a_run_that_is_killed_loses_nothing(home, tmp_path):
     assert pq.read_table(tmp_path / "parts")["log_prob"].to_numpy() == pytest.approx(wanted(home), abs=1e-9)
 
 
+# Fits
+
+
+def test_fit_to_a_sample(home, tmp_path, capsys, monkeypatch):
+    words = [
+        "fit",
+        home / "t.parquet",
+        "-o",
+        tmp_path / "m.safetensors",
+        "--ignore",
+        "id",
+        "--steps",
+        2,
+        "--flow",
+        "nice",
+    ]
+    words = [str(word) for word in words]
+    assert main([*words, "--rows", "200", "--seed", "3"]) == 0
+    assert capsys.readouterr().out.startswith("200 of 1,000 rows, drawn uniformly with seed 3\n")
+    assert main([*words, "--rows", "1000", "--json"]) == 0
+    assert '"sample"' not in capsys.readouterr().out
+    monkeypatch.setattr("unwarp.cli._fit._LARGEST", 1600)
+    assert main([*words, "--json", "--report", str(tmp_path / "p.html")]) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert first == {"event": "sample", "rows": 25, "of": ROWS, "seed": 0}
+    assert "1,000 rows, of which 25 drawn at random" in (tmp_path / "p.html").read_text()
+
+
+def test_fit_to_a_sample_of_csv(home, tmp_path, capsys):
+    table().to_pandas().to_csv(tmp_path / "t.csv", index=False)
+    words = ["fit", tmp_path / "t.csv", "-o", tmp_path / "m.safetensors", "--steps", 2, "--flow", "nice", "--rows", 300]
+    assert main([*map(str, words)]) == 0
+    assert capsys.readouterr().out.startswith("300 of 1,000 rows")
+    assert "integer" in str(FlowDensity.load(tmp_path / "m.safetensors").schema_.columns)
+
+
 # Clusters
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+import os
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow as pa
 import typer
 
 from unwarp.cli._out import PAGES, Failure, check_output, need_matplotlib, say, writing
 from unwarp.cli._report import write_report
-from unwarp.data import read_table
+from unwarp.data import TableFile, read_table
 from unwarp.errors import NotConvergedError
 from unwarp.estimators import FlowDensity
 from unwarp.flows import names, read_config
@@ -22,6 +24,9 @@ _Output = Annotated[
     Path, typer.Option("--output", "-o", help="The model to write: NAME.safetensors.", show_default=False)
 ]
 _Columns = list[str] | None
+
+_LARGEST = 2 << 30  # bytes of rows that are fitted as they are; of more, a quarter of that is drawn
+_COPIES = 12  # of its rows that a fit may have in memory
 
 
 def fit(
@@ -42,6 +47,12 @@ def fit(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Train for so many steps at most.", show_default=False)
     ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Fit to so many rows at most, drawn uniformly; all that fit, if not said.", show_default=False
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Makes the run repeatable.")] = 0,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Save the run here now and then, and go on from there.", show_default=False)
@@ -59,7 +70,10 @@ def fit(
         check_output(report, suffixes=PAGES, inputs=(data, checkpoint))
         need_matplotlib()
     declared = _declared(real=real, positive=positive, integer=integer, bounded=bounded)
-    table = read_table(data, ignore=ignore or ())
+    table, drawn_from = _rows(data, ignore or (), rows, seed)
+    if drawn_from is not None:
+        facts = {"event": "sample", "rows": len(table), "of": drawn_from, "seed": seed}
+        say(facts, f"{len(table):,} of {drawn_from:,} rows, drawn uniformly with seed {seed}", as_json=as_json)
     model = FlowDensity(flow, columns=declared, max_seconds=seconds, max_steps=steps, random_state=seed)
     with progress_of(as_json=as_json) as progress:
         model.fit(table, progress=progress, checkpoint=checkpoint)
@@ -74,11 +88,32 @@ def fit(
     facts, text = _told(model, output)
     if report is not None:
         found = write_report(
-            model, data, report, table=table, labels=tuple(ignore or ()), versions=read_config(output)["versions"]
-        )
+            model, data, report, table=table, drawn_from=drawn_from, labels=tuple(ignore or ()),
+            versions=read_config(output)["versions"],
+        )  # fmt: skip
         facts |= {"report": str(report), "findings": found.to_json()}
         text = f"{text}\n\n{found.summary()}\nreport: {report}"
     say(facts, text, as_json=as_json)
+
+
+def _rows(data: Path, ignore: Sequence[str], most: int | None, seed: int) -> tuple[pa.Table, int | None]:
+    """The rows to fit, and of how many they were drawn if not all are taken: a fit needs several times their memory."""
+    file = TableFile(data, ignore=ignore)
+    if most is None:
+        room = min(_LARGEST, _memory() // _COPIES)
+        if file.decoded <= room:
+            return read_table(data, ignore=ignore), None
+        most = max(1, room // (32 * len(file.names)))
+    table = file.sample(most, seed=seed)
+    return table, file.rows if file.rows > len(table) else None
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 8 << 30
 
 
 def _declared(*, bounded: _Columns, **kinds: _Columns) -> dict[str, str]:

@@ -51,12 +51,13 @@ def write_report(
     output: Path,
     *,
     table: Any,
+    drawn_from: int | None = None,
     labels: Sequence[str] = (),
     versions: dict[str, str] | None = None,
 ) -> Findings:
-    """Examine `model` beside the rows of `table`, which came from `data`, and write the page."""
+    """Examine `model` beside the rows of `table`, which came from `data` or were drawn from it; write a page."""
     history = model.history_
-    rows = len(table)
+    rows, whole = len(table), drawn_from or len(table)
     if rows > _MOST:
         kept = np.sort(np.random.default_rng(0).choice(rows, _MOST, replace=False))
         table = table.take(kept) if isinstance(table, pa.Table) else table[kept]
@@ -64,7 +65,8 @@ def write_report(
     found = pages.examine(
         model,
         table,
-        source=f"{data.name}, {rows:,} rows" + (f", of which {_MOST:,} drawn at random" if rows > _MOST else ""),
+        source=f"{data.name}, {whole:,} rows"
+        + (f", of which {len(table):,} drawn at random" if whole > len(table) else ""),
         held_out=history.held_out,
         baselines=history.baselines,
         worth_it=history.worth_it,
@@ -73,7 +75,7 @@ def write_report(
         kinds={
             column.name: ": ".join(filter(None, (column.summary, column.reason))) for column in model.schema_.columns
         },
-        labels=_labels(data, labels) if rows <= _MOST else {},
+        labels=_labels(data, labels) if whole <= _MOST else {},
     )
     with writing(output):
         pages.write(found, output, title=data.name)
