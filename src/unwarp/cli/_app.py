@@ -24,7 +24,7 @@ _UsageError = typer.BadParameter.__mro__[1]  # typer carries its own copy of cli
 _COMMANDS = {
     "fit": ("_fit", "Fit a flow to a table and write the model."),
     "score": ("_score", "Write the log density of each row in nats."),
-    "verify": ("_score", "Prove that scores in parts are all there, once."),
+    "verify": ("_score", "Prove that a folder of scores has each row of the table once."),
     "sample": ("_rows", "Draw rows from a model."),
     "outliers": ("_outliers", "Find the strange rows of a table and name the columns at fault."),
     "report": ("_report", "Write one self-contained HTML page."),
