@@ -107,6 +107,7 @@ def write_reference(app):
         "distributions",
         "training",
         "data",
+        "applications",
         "doctor",
         "plots",
         "functional",

@@ -70,7 +70,7 @@ _HOMES = {
 }
 
 
-_BESIDES = {"data", "doctor", "errors", "estimators", "plots", "report"}
+_BESIDES = {"applications", "data", "doctor", "errors", "estimators", "plots", "report"}
 
 
 def __getattr__(name: str) -> Any:

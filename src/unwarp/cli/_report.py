@@ -1,4 +1,4 @@
-"""``unwarp report``: a page about a model beside a table."""
+"""``unwarp report``: a page about a model beside a table, or about synthetic rows beside real ones."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pyarrow as pa
 import typer
 
 from unwarp import report as pages
-from unwarp.cli._out import PAGES, check_output, need_matplotlib, say, writing
-from unwarp.cli._rows import Data, Json, Model, read_rows
+from unwarp.cli._out import PAGES, Failure, check_output, need_matplotlib, say, writing
+from unwarp.cli._rows import Data, Json, read_rows
+from unwarp.cli._synthetic import write_judgement
 from unwarp.data import read_table
 from unwarp.errors import DataError
 from unwarp.estimators import FlowDensity
@@ -25,17 +26,44 @@ _MOST = 100_000  # rows that a page is made of
 def report(
     data: Data,
     *,
-    model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write: NAME.html.", show_default=False)],
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="A model file, as fit writes it.", show_default=False)
+    ] = None,
+    synthetic: Annotated[
+        Path | None, typer.Option(help="Judge the rows of this table beside those of DATA.", show_default=False)
+    ] = None,
+    holdout: Annotated[
+        Path | None,
+        typer.Option(help="Real rows that took no part in making the synthetic ones.", show_default=False),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Train on synthetic rows to predict this column.", show_default=False),
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Show this column beside the strangest rows; may be repeated."),
     ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of what is drawn with --synthetic.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Write one self-contained HTML page: data beside samples, calibration, latents, training, the strangest rows."""
-    check_output(output, suffixes=PAGES, inputs=(data, model))
+    """Write one self-contained HTML page: data beside samples, calibration, latents, training, the strangest rows.
+
+    With --synthetic it judges synthetic rows, whatever made them: likeness, ranges, copies, usefulness. With --holdout
+    it can tell copies, and with --model too it scores the held-out rows.
+    """
+    check_output(output, suffixes=PAGES, inputs=(data, model, synthetic, holdout))
     need_matplotlib()
+    if synthetic is not None:
+        told = write_judgement(data, synthetic, output, holdout=holdout, target=target, model=model, seed=seed)
+        say({"report": str(output), **told.to_json()}, f"{told.summary()}\nreport: {output}", as_json=as_json)
+        return
+    if holdout is not None or target is not None:
+        word = "--holdout" if holdout is not None else "--target"
+        raise Failure(f"report: expected --synthetic beside {word}; got none. Name the table to judge.")
+    if model is None:
+        raise Failure("report: expected a model or synthetic rows; got neither. Give --model or --synthetic.")
     estimator = FlowDensity.load(model)
     table = read_rows(estimator, data)
     labels = tuple(label or ())

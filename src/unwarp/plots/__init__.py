@@ -9,6 +9,7 @@ matplotlib comes with ``pip install "unwarp[plot]"``.
 
 from unwarp.plots._axes import DATA, GRID, INK, MUTED, SAMPLES
 from unwarp.plots._fits import calibration, deviations, latent, training
+from unwarp.plots._mixed import closest, columns
 from unwarp.plots._tables import beside, density, marginals, pairs
 from unwarp.plots._warps import animate, lines, stretch, warp
 
@@ -21,6 +22,8 @@ __all__ = [
     "animate",
     "beside",
     "calibration",
+    "closest",
+    "columns",
     "density",
     "deviations",
     "latent",

@@ -130,15 +130,26 @@ def histogram(ax: Axes, data: NDArray[Any], samples: NDArray[Any], *, bins: int 
         first, last = np.arcsinh((np.array(limits) - bend[0]) / bend[1])
         edges = bend[0] + bend[1] * np.sinh(np.linspace(first, last, bins + 1))
     values = np.unique(data[(data >= limits[0]) & (data <= limits[1])])
-    if len(values) <= bins and bend is None:  # a few levels: one bar each
-        step = np.diff(values).min() if len(values) > 1 else 1.0
-        if (limits[1] - limits[0]) / step <= 4 * bins:
-            edges = np.arange(values[0] - step / 2, values[-1] + step, step)
+    if bend is None:
+        edges = _on_grid(values, edges, bins)
     weights = [np.full(len(rows), 1 / len(rows)) for rows in (data, samples)]
     ax.hist(data, edges.tolist(), weights=weights[0], color=DATA, alpha=0.45, linewidth=0, label="data")
     ax.hist(samples, edges.tolist(), weights=weights[1], histtype="step", color=SAMPLES, linewidth=1.4, label="samples")
     set_scale(ax, "x", bend, (edges[0], edges[-1]))
     ax.set(yticks=[])
+
+
+def _on_grid(values: NDArray[Any], edges: NDArray[Any], bins: int) -> NDArray[Any]:
+    """Edges that give as many grid points to each bar, where the values lie on a grid: one each where they are few."""
+    step = float(np.diff(values).min()) if len(values) > 1 else 1.0
+    cells = (edges[-1] - edges[0]) / step
+    if len(values) <= bins:
+        return np.arange(values[0] - step / 2, values[-1] + step, step) if cells <= 4 * bins else edges
+    places = (values - values[0]) / step
+    if cells > 1e5 or np.abs(places - np.round(places)).max() > 1e-3:
+        return edges
+    wide = step * np.ceil(cells / bins)
+    return np.arange(values[0] - step / 2, values[-1] + wide, wide)
 
 
 def scatter(ax: Axes, rows: NDArray[Any], colour: str, *, most: int = 3_000) -> None:

@@ -1,7 +1,8 @@
-"""One self-contained HTML page about a fitted model: `examine` compares it with a table, `render` makes the page."""
+"""Self-contained HTML pages: `examine` and `render` for a fitted model, `render_synthetic` for synthetic rows."""
 
 from unwarp.report._examine import examine, strangest
 from unwarp.report._findings import Findings, Strange
 from unwarp.report._page import render, write
+from unwarp.report._synthetic import render_synthetic, write_synthetic
 
-__all__ = ["Findings", "Strange", "examine", "render", "strangest", "write"]
+__all__ = ["Findings", "Strange", "examine", "render", "render_synthetic", "strangest", "write", "write_synthetic"]

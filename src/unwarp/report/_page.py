@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -11,15 +11,12 @@ import numpy as np
 from unwarp import plots
 from unwarp._files import write_atomically
 from unwarp.report._findings import Array, Findings, Strange, ks_distance, ks_normal
-from unwarp.report._style import CSS
+from unwarp.report._html import breakable, document, head, section, table
 from unwarp.report._svg import embed
 
 _PAIRED = 6  # columns in the pair plots
 _SHOWN = 24  # columns or latents that get a picture of their own
 _ACROSS = 12  # columns in the table of strange rows
-
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # nothing is fetched, no script runs
 
 
 def render(findings: Findings, *, title: str = "A fitted density") -> str:
@@ -48,18 +45,8 @@ def render(findings: Findings, *, title: str = "A fitted density") -> str:
         _columns(findings),
         _card(findings),
     )
-    return "".join(
-        (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            f"<title>{escape(title)} · unwarp</title><style>{CSS}</style></head><body><main>",
-            _head(findings, title),
-            *sections,
-            "<footer>Log densities are natural logarithms (nats) in the columns' units. Made by unwarp.</footer>",
-            "</main></body></html>\n",
-        )
-    )
+    footer = "Log densities are natural logarithms (nats) in the columns' units. Made by unwarp."
+    return document(title, (_head(findings, title), *sections), footer=footer)
 
 
 def write(findings: Findings, path: str | os.PathLike[str], *, title: str = "A fitted density") -> None:
@@ -78,17 +65,12 @@ def _head(found: Findings, title: str) -> str:
     if found.held_out is not None:
         tiles.append((_signed(found.held_out), "held-out log-likelihood, nats a row"))
         tiles += [
-            (f"{found.held_out - nats:+.2f}", f"nats a row over the {escape(name)}")
-            for name, nats in found.baselines.items()
+            (f"{found.held_out - nats:+.2f}", f"nats a row over the {name}") for name, nats in found.baselines.items()
         ]
     else:
         tiles.append((_signed(found.mean_log_prob), "log-likelihood of these rows, nats a row"))
     tiles.append((f"{100 * found.coverage[0.9]:.1f} %", "of the rows in the 90 % region"))
-    boxes = "".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for value, label in tiles)
-    return (
-        f"<header><p>unwarp report of {escape(found.source)}</p><h1>{escape(title)}</h1>"
-        f'<p class="verdict">{escape(found.verdict)}</p></header><div class="tiles">{boxes}</div>'
-    )
+    return head(f"unwarp report of {found.source}", title, found.verdict, tiles)
 
 
 def _marginals(found: Findings) -> str:
@@ -100,7 +82,7 @@ def _marginals(found: Findings) -> str:
     axes = plots.marginals(found.data[:, chosen], found.samples[:, chosen], columns=names)
     says = "Histograms of each column, data and samples"
     left = "" if len(chosen) == len(found.columns) else f" Shown: the {_SHOWN} columns that are met worst."
-    return _section(
+    return section(
         "Each column",
         f"{_KEY} Where the line follows the filled shape, the model has the column right; the scale of a long-tailed "
         f"column is logarithmic outside the middle.{left}",
@@ -114,7 +96,7 @@ def _pairs(found: Findings) -> str:
     chosen = most_dependent(found.data, _PAIRED)
     axes = plots.pairs(found.data[:, chosen], found.samples[:, chosen], columns=[found.columns[j] for j in chosen])
     left = "" if len(chosen) == len(found.columns) else f" Shown: the {_PAIRED} columns that depend on each other most."
-    return _section(
+    return section(
         "Pairs of columns",
         f"{_KEY} Data below the diagonal, samples above it: the two triangles should be mirror images.{left}",
         embed(axes, name="pairs", says="Scatter plots of pairs of columns, data and samples"),
@@ -127,14 +109,14 @@ def _calibration(found: Findings) -> str:
         (f"{100 * level:.0f} %", f"{100 * share:.2f} %", f"± {257.6 * np.sqrt(level * (1 - level) / n):.2f} %")
         for level, share in found.coverage.items()
     ]
-    table = _table(("region of mass", "rows inside", "chance (99 %)"), rows)
+    shares = table(("region of mass", "rows inside", "chance (99 %)"), rows)
     pictures = embed(plots.calibration(found.ranks), name="ranks", says="Ranks of log densities and coverage")
     lines = embed(plots.deviations(found.pit, columns=found.columns), name="pit", says="PIT of each column less u")
-    return _section(
+    return section(
         "Calibration",
         "Each row's log density is ranked among those of samples. If the model is right, the ranks are even, "
         "and the region that holds 90 % of the model's mass holds 90 % of the rows. Grey: what chance allows.",
-        f'{pictures}<div class="two" style="margin-top:20px"><div>{table}</div>'
+        f'{pictures}<div class="two" style="margin-top:20px"><div>{shares}</div>'
         f"<div><p>Each column against its samples, quantile by quantile (PIT):</p>{lines}</div></div>",
     )
 
@@ -146,7 +128,7 @@ def _latent(found: Findings) -> str:
     chosen = sorted(np.argsort(distances)[::-1][:_SHOWN].tolist())
     names = [f"z{j}, KS {distances[j]:.3f}" for j in chosen]
     left = "" if len(chosen) == len(distances) else f" Shown: the {_SHOWN} furthest from normal."
-    return _section(
+    return section(
         "Latent space",
         "The flow turns rows into standard normal numbers as far as it has understood them: their quantiles then lie "
         f"on the diagonal. KS is Kolmogorov's distance from the normal, 0 to 1.{left}",
@@ -160,11 +142,11 @@ def _training(found: Findings) -> str:
     axes = plots.training(*found.curve, baselines=found.baselines)
     rows = [("the flow", _signed(found.held_out))] if found.held_out is not None else []
     rows += [(name, _signed(nats)) for name, nats in found.baselines.items()]
-    return _section(
+    return section(
         "Training",
         "Log-likelihood of rows that were kept from training, higher is better. Dashed: what the flow has to beat.",
         f'<div class="two"><div>{embed(axes, name="training", says="Held-out log-likelihood by step")}</div>'
-        f"<div>{_table(('model', 'held-out nats a row'), rows)}</div></div>",
+        f"<div>{table(('model', 'held-out nats a row'), rows)}</div></div>",
     )
 
 
@@ -173,10 +155,10 @@ def _strange(found: Findings) -> str:
         return ""
     total = np.sum([row.gain for row in found.strange], axis=0)
     shown = sorted(np.argsort(-total, kind="stable")[:_ACROSS].tolist())
-    head = ["row", "log p", "rarity", *found.labels, *(found.columns[j] for j in shown), "why"]
+    names = ["row", "log p", "rarity", *found.labels, *(found.columns[j] for j in shown), "why"]
     body = "".join(f"<tr>{_strange_row(found, row, shown)}</tr>" for row in found.strange)
-    titles = "".join(f"<th{' class=text' if name == 'why' else ''}>{_breakable(name)}</th>" for name in head)
-    return _section(
+    titles = "".join(f"<th{' class=text' if name == 'why' else ''}>{breakable(name)}</th>" for name in names)
+    return section(
         "Strangest rows",
         "The least likely rows; they count from 1. The darker a value, the likelier the row with another in its "
         "place (why: which one, and the gain). Rarity is the share of the model's samples that are less likely still.",
@@ -206,15 +188,15 @@ def _columns(found: Findings) -> str:
         texts = [f"{middle:.4g} ({low:.4g} to {high:.4g})" for low, middle, high in (data, samples)]
         distance = ks_distance(found.data[:, j], found.samples[:, j])
         rows.append((name, found.kinds.get(name, ""), *texts, f"{distance:.3f}"))
-    head = ("column", "kind", "data: median (1–99 %)", "samples: median (1–99 %)", "Kolmogorov distance")
-    return _section("Columns in numbers", "", _table(head, rows, texts=2))
+    names = ("column", "kind", "data: median (1–99 %)", "samples: median (1–99 %)", "Kolmogorov distance")
+    return section("Columns in numbers", "", table(names, rows, texts=2))
 
 
 def _card(found: Findings) -> str:
     if not found.card:
         return ""
     items = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in found.card.items())
-    return _section("Model card", "", f"<dl>{items}</dl>")
+    return section("Model card", "", f"<dl>{items}</dl>")
 
 
 def most_dependent(data: Array, count: int) -> list[int]:
@@ -234,27 +216,6 @@ def most_dependent(data: Array, count: int) -> list[int]:
     information = (joint * np.log(np.maximum(joint, 1e-12) * 64)).sum(axis=(1, 3))
     np.fill_diagonal(information, 0.0)
     return sorted(np.argsort(-information.max(axis=0) - information.mean(axis=0), kind="stable")[:count].tolist())
-
-
-def _section(title: str, says: str, content: str) -> str:
-    lead = f"<p>{says}</p>" if says else ""
-    return f"<section><h2>{escape(title)}</h2>{lead}{content}</section>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> str:
-    """A table whose first `texts` columns are words."""
-    titles = "".join(f"<th{' class=text' if k < texts else ''}>{_breakable(name)}</th>" for k, name in enumerate(head))
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{' class=text' if k < texts else ''}>{escape(c)}</td>" for k, c in enumerate(row))
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _breakable(name: str) -> str:
-    return escape(name).replace("_", "_<wbr>")
 
 
 def _signed(nats: float) -> str:
