@@ -26,6 +26,7 @@ from unwarp.transforms import (
     PeriodicConvolution,
     Permute,
     Pixelwise,
+    Quantiles,
     Rotation,
     Standardize,
     Transform,
@@ -67,6 +68,7 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "ConvolutionExponential": lambda: ConvolutionExponential(2, 3, 2),
     "ActNorm": lambda: ActNorm(2),
     "BatchNorm": lambda: BatchNorm(2),
+    "Quantiles": lambda: Quantiles(2, knots=6),
     "Standardize": lambda: Standardize(2),
     "Whiten": lambda: Whiten(2),
 }

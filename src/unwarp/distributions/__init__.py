@@ -1,12 +1,15 @@
 """Probability distributions: bases, mixtures and flows."""
 
 from unwarp.distributions._base import Distribution
+from unwarp.distributions._cell import Cell
 from unwarp.distributions._combine import Mixture, Product
 from unwarp.distributions._denoise import denoise
 from unwarp.distributions._estimate import Estimate, estimate
 from unwarp.distributions._flow import Flow
 from unwarp.distributions._from import From
 from unwarp.distributions._gaussian import ConditionalNormal, Gaussian, Logistic
+from unwarp.distributions._limit import Limit
+from unwarp.distributions._mixed import Learner, Mixed, network_sizes
 from unwarp.distributions._mixture import GaussianMixture
 from unwarp.distributions._precision import in_float32
 from unwarp.distributions._resampled import Resampled
@@ -16,6 +19,7 @@ from unwarp.distributions._trace import trace
 from unwarp.distributions._von_mises_fisher import VonMisesFisher
 
 __all__ = [
+    "Cell",
     "ConditionalNormal",
     "Distribution",
     "Estimate",
@@ -23,7 +27,10 @@ __all__ = [
     "From",
     "Gaussian",
     "GaussianMixture",
+    "Learner",
+    "Limit",
     "Logistic",
+    "Mixed",
     "Mixture",
     "Normal",
     "Product",
@@ -36,5 +43,6 @@ __all__ = [
     "denoise",
     "estimate",
     "in_float32",
+    "network_sizes",
     "trace",
 ]

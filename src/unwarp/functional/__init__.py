@@ -58,6 +58,7 @@ from unwarp.functional._power import (
     yeo_johnson,
     yeo_johnson_inverse,
 )
+from unwarp.functional._quantiles import through_knots, through_knots_inverse
 from unwarp.functional._quantile import log_normal_cdf, normal_mixture, normal_quantile
 from unwarp.functional._roots import invert_increasing, solve_increasing
 from unwarp.functional._sequence import ScalarMap, Unrolled, undo_in_order
@@ -174,4 +175,6 @@ __all__ = [
     "wrap",
     "yeo_johnson",
     "yeo_johnson_inverse",
+    "through_knots",
+    "through_knots_inverse",
 ]

@@ -13,20 +13,23 @@ from torch import Tensor
 from unwarp.kernels import fused
 
 __all__ = [
+    "Bin",
     "Place",
     "boxed",
+    "evaluate",
     "knot_slope",
     "locate",
     "periodic_rational_quadratic",
     "periodic_rational_quadratic_inverse",
     "rational_quadratic",
     "rational_quadratic_inverse",
+    "solve",
 ]
 
 _LARGEST = 20.0  # raw widths and heights beyond +-20 change no bin that the floor does not hold already
 
 
-class _Bin(NamedTuple):
+class Bin(NamedTuple):
     """The bin that a point falls into: lower left corner, width, height and the slopes at both ends."""
 
     x: Tensor
@@ -63,7 +66,7 @@ def rational_quadratic(
 
     def piece(x: Tensor) -> tuple[Tensor, Tensor]:
         k = _locate(x, params, 0, bound, min_bin, min_slope)
-        return _evaluate((x - k.x) / k.w, k)
+        return evaluate((x - k.x) / k.w, k)
 
     return boxed(piece, x, bound)
 
@@ -79,7 +82,7 @@ def rational_quadratic_inverse(
     """
 
     def piece(y: Tensor) -> tuple[Tensor, Tensor]:
-        return _solve(y, _locate(y, params, 1, bound, min_bin, min_slope))
+        return solve(y, _locate(y, params, 1, bound, min_bin, min_slope))
 
     return boxed(piece, y, bound)
 
@@ -97,7 +100,7 @@ def periodic_rational_quadratic(
         min_slope: floor of the slope at a knot.
     """
     k = _locate_around(x, params, 0, min_bin, min_slope)
-    return _evaluate(_share((x - k.x) / k.w), k)
+    return evaluate(_share((x - k.x) / k.w), k)
 
 
 @fused
@@ -105,17 +108,18 @@ def periodic_rational_quadratic_inverse(
     y: Tensor, params: Tensor, *, min_bin: float, min_slope: float
 ) -> tuple[Tensor, Tensor]:
     r"""Inverse of `periodic_rational_quadratic`: x and $\log dx/dy$."""
-    return _solve(y, _locate_around(y, params, 1, min_bin, min_slope))
+    return solve(y, _locate_around(y, params, 1, min_bin, min_slope))
 
 
-def _solve(y: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:
+def solve(y: Tensor, k: Bin) -> tuple[Tensor, Tensor]:
+    """x in its bin, and log dx/dy, of points y in the bin's range."""
     theta = _share((y - k.y) / k.h)
     s = k.h / k.w
     bend = theta * (k.d0 + k.d1 - 2 * s)
     a, b, c = s - k.d0 + bend, k.d0 - bend, -s * theta
     root = (b * b - 4 * a * c).clamp(min=torch.finfo(y.dtype).tiny).sqrt()
     xi = _share(2 * c / (-b - root))
-    return k.x + k.w * xi, -_evaluate(xi, k)[1]
+    return k.x + k.w * xi, -evaluate(xi, k)[1]
 
 
 def _share(v: Tensor) -> Tensor:
@@ -123,7 +127,8 @@ def _share(v: Tensor) -> Tensor:
     return v + (v.clamp(0.0, 1.0) - v).detach()
 
 
-def _evaluate(xi: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:
+def evaluate(xi: Tensor, k: Bin) -> tuple[Tensor, Tensor]:
+    """y, and log dy/dx, at the share xi of the bin's width."""
     s = k.h / k.w
     mixed = xi * (1 - xi)
     below = s + (k.d0 + k.d1 - 2 * s) * mixed
@@ -132,23 +137,23 @@ def _evaluate(xi: Tensor, k: _Bin) -> tuple[Tensor, Tensor]:
     return y, 2 * (s / below).log() + above.log()
 
 
-def _locate(v: Tensor, params: Tensor, side: int, bound: float, min_bin: float, min_slope: float) -> _Bin:
+def _locate(v: Tensor, params: Tensor, side: int, bound: float, min_bin: float, min_slope: float) -> Bin:
     """The bin of each point: `side` 0 searches the x knots, 1 the y knots."""
     bins = (params.shape[-1] + 1) // 3
     place = locate(v, params[..., : 2 * bins].unflatten(-1, (2, bins)), side, bound=bound, min_bin=min_bin)
     return _with_slopes(place, F.pad(params[..., 2 * bins :], (1, 1)), min_slope)
 
 
-def _locate_around(v: Tensor, params: Tensor, side: int, min_bin: float, min_slope: float) -> _Bin:
+def _locate_around(v: Tensor, params: Tensor, side: int, min_bin: float, min_slope: float) -> Bin:
     """The same on the circle, whose last knot is its first."""
     bins = params.shape[-1] // 3
     place = locate(v, params[..., : 2 * bins].unflatten(-1, (2, bins)), side, bound=math.pi, min_bin=min_bin)
     return _with_slopes(place, params[..., [*range(2 * bins, 3 * bins), 2 * bins]], min_slope)
 
 
-def _with_slopes(place: Place, raw: Tensor, min_slope: float) -> _Bin:
+def _with_slopes(place: Place, raw: Tensor, min_slope: float) -> Bin:
     raw0, raw1 = place.ends(raw)
-    return _Bin(place.x, place.y, place.w, place.h, knot_slope(raw0, min_slope), knot_slope(raw1, min_slope))
+    return Bin(place.x, place.y, place.w, place.h, knot_slope(raw0, min_slope), knot_slope(raw1, min_slope))
 
 
 def boxed(f: Callable[[Tensor], tuple[Tensor, Tensor]], v: Tensor, bound: float) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from unwarp.networks._lipschitz import LipschitzConvNet, LipschitzNet
 from unwarp.networks._masked import MaskedMLP
 from unwarp.networks._mlp import MLP
 from unwarp.networks._potential import PotentialField
+from unwarp.networks._subset import SubsetMLP
 from unwarp.networks._transformer import CausalTransformer, Transformer
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LipschitzNet",
     "MaskedMLP",
     "PotentialField",
+    "SubsetMLP",
     "Transformer",
     "VectorField",
 ]

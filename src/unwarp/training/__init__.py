@@ -5,7 +5,7 @@ from unwarp.training._history import History, Step
 from unwarp.training._loop import fit, steps
 from unwarp.training._matching import matching, regularised_likelihood
 from unwarp.training._metrics import Rivals, bits_per_dimension
-from unwarp.training._objectives import Objective, likelihood, noisy_likelihood
+from unwarp.training._objectives import Objective, any_subset, likelihood, noisy_likelihood
 from unwarp.training._progress import json_lines, progress_bar
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Objective",
     "Rivals",
     "Step",
+    "any_subset",
     "bits_per_dimension",
     "fit",
     "json_lines",

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from unwarp import _check
-from unwarp.distributions import Distribution
+from unwarp.distributions import Distribution, Learner
 
-__all__ = ["Objective", "likelihood", "noisy_likelihood"]
+__all__ = ["Objective", "any_subset", "likelihood", "noisy_likelihood"]
 
 
 class Objective(Protocol):
@@ -81,3 +81,17 @@ def noisy_likelihood(
     """
     noise = _check.positive("noisy_likelihood", "scale", scale) * torch.randn_like(x)
     return likelihood(flow, x + noise, context, weight)
+
+
+def any_subset(flow: Learner, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
+    r"""Mean negative log probability of the cells of a row that a random subset leaves out, given the subset, nats.
+
+    Use it to train a member of `distributions.Mixed`, `table.learner()`: it is an unbiased estimate of the likelihood
+    in a random order of the columns.
+
+    Shapes: x `(n, D, 3)` as `Mixed.encode` makes it, weight `(n,)` -> scalar.
+
+    Source: Uria, Murray and Larochelle, *A Deep and Tractable Density Estimator*, 2014, arXiv:1310.1757, eq. 4.
+    """
+    loss = -flow.subset_log_prob(x)
+    return loss.mean() if weight is None else (weight * loss).mean()

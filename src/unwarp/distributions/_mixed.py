@@ -1,0 +1,259 @@
+"""Tables of columns of any kind: the exact joint law of a row, and of any of its cells given any others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from unwarp import _check
+from unwarp._space import Space
+from unwarp.distributions._base import Distribution
+from unwarp.distributions._cell import GAP, Cell, Column
+from unwarp.distributions._law import Law, outputs
+from unwarp.distributions._limit import Limit, draw
+from unwarp.errors import ConfigError
+
+__all__ = ["Learner", "Mixed", "network_sizes"]
+
+
+def network_sizes(cells: Sequence[Cell], bins: int = 8) -> tuple[list[int], int, int]:
+    """`levels`, `features` and `out` of a network for `Mixed`, as `networks.SubsetMLP` takes them."""
+    seen = sum(Column(cell, knots=4).features for cell in cells)
+    return [cell.classes for cell in cells], seen, sum(max(1, outputs(cell, bins)) for cell in cells)
+
+
+class Mixed(Distribution):
+    r"""The joint law of a row's cells, each a number, a code of a category or a gap (NaN), in an order $\sigma$:
+
+    $$ \log p(x) = \sum_i \log p(x_{\sigma_i} \mid x_{\sigma_1}, \dots, x_{\sigma_{i-1}}) $$
+
+    where one network, trained on random subsets, gives each cell's law given any other cells. Cells that are missing are
+    left out of the sum, which is what integrating over them gives. Discrete cells count with probabilities, others with
+    densities: nats, in the units of the columns.
+
+    Use it for tables with categories, gaps, heaped or bounded numbers, and where any column may be asked for given any
+    others. For numbers without gaps a flow of all columns at once is faster and often sharper.
+
+    Each $p(\text{cell} \mid \text{cells})$ is exact and normalised, and so is the product in any one order; but products
+    in two orders agree only as far as the network has learned to. `log_prob` uses the order of each member, and with
+    several members the mean of their densities.
+
+    Args:
+        cells: what each of D columns holds.
+        nets: members: networks from levels and features to `network_sizes(cells, bins)[2]` numbers, with `hidden` and
+            `part` as `networks.SubsetMLP` has them.
+        bins: bins of the splines that shape smooth conditionals.
+        knots: quantiles that shape smooth marginals.
+
+    Shapes: x `(*batch, D)` -> `(*batch)`, nats.
+
+    Raises:
+        ConfigError: when there is no cell or no network, or a size is out of range.
+
+    Source: Uria, Murray and Larochelle, *A Deep and Tractable Density Estimator*, 2014, arXiv:1310.1757, for the training
+    over orders; the laws of single cells are ours.
+
+    Example:
+        >>> cells = [Cell(atoms=(0.0, 1.0, 2.0), rest="none"), Cell()]
+        >>> levels, features, out = network_sizes(cells)
+        >>> table = Mixed(cells, [SubsetMLP(levels, features, out, hidden=8)])
+        >>> x = torch.tensor([[0.0, 0.5], [2.0, torch.nan]])
+        >>> bool(torch.isclose(table.log_prob(x)[1], -torch.tensor(3.0).log()))
+        True
+    """
+
+    orders: Tensor
+    spec: dict[str, Any] | None
+    lr = 3e-2
+
+    def __init__(self, cells: Sequence[Cell], nets: Sequence[nn.Module], *, bins: int = 8, knots: int = 32) -> None:
+        if not cells or not nets:
+            raise ConfigError("Mixed: expected at least one cell and one network; got none. Give both.")
+        super().__init__(Space((len(cells),)))
+        self.bins = _check.at_least("Mixed", "bins", bins, 2)
+        self.columns: Sequence[Column] = nn.ModuleList(Column(cell, knots=knots) for cell in cells)  # pyright: ignore[reportAttributeAccessIssue]
+        self.nets = nn.ModuleList(nets)
+        sizes = [max(1, outputs(cell, bins)) for cell in cells]
+        starts = [sum(sizes[:c]) for c in range(len(sizes))]
+        self._slices = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        generator = Generator().manual_seed(0)
+        orders = [torch.randperm(len(cells), generator=generator) for _ in nets]
+        self.register_buffer("orders", torch.stack(orders))
+        self.spec = None
+
+    @property
+    def members(self) -> int:
+        """How many networks there are."""
+        return len(self.nets)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Encoded rows `(*batch, D, 3)`, see `Column`, and what each cell's measure adds, `(*batch, D)`."""
+        x = _check.broadcast_event("Mixed", x, self.space.shape, None, None)
+        flat = x.reshape(-1, x.shape[-1])
+        pairs = [column.encode(flat[:, c]) for c, column in enumerate(self.columns)]
+        encoded, extra = (torch.stack(parts, 1) for parts in zip(*pairs, strict=True))
+        return encoded.reshape(*x.shape, 3), extra.reshape(x.shape)
+
+    def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
+        with torch.no_grad():
+            for c, column in enumerate(self.columns):
+                column.adapt(x[:, c])
+            self._begin(self.encode(x)[0], weight)
+
+    def laws(self, encoded: Tensor, member: int = 0) -> list[Law]:
+        """The law of every cell given those that `encoded: (n, D, 3)` holds; gaps are unknown."""
+        out = self.nets[member](*self._seen(encoded))
+        return [Law(column, out[:, part]) for column, part in zip(self.columns, self._slices, strict=True)]
+
+    def law(self, c: int, encoded: Tensor, member: int = 0) -> Law:
+        """The law of cell c alone, given the others that `encoded` holds."""
+        net: Any = self.nets[member]
+        return Law(self.columns[c], net.part(net.hidden(*self._seen(encoded)), self._slices[c]))
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        encoded, extra = self.encode(x)
+        flat = encoded.reshape(-1, *encoded.shape[-2:])
+        scores = torch.stack([self.in_order(flat, self.orders[m].tolist(), m) for m in range(self.members)])
+        total = scores.logsumexp(0) - math.log(self.members)
+        return total.reshape(x.shape[:-1]) + extra.sum(-1)
+
+    def in_order(self, encoded: Tensor, order: Sequence[int], member: int = 0, given: Tensor | None = None) -> Tensor:
+        """Log probability of encoded rows `(n, D, 3)` on their scale, `(n,)`: cell after cell in this order.
+
+        Args:
+            encoded: the rows.
+            order: the cells that count, each once.
+            member: by which network.
+            given: encoded cells that are known before; None for none.
+        """
+        known = _gaps(encoded) if given is None else given.clone()
+        total = encoded.new_zeros(len(encoded))
+        for c in order:
+            total = total + self.law(c, known, member).log_prob(encoded[:, c])
+            known = known.clone()
+            known[:, c] = encoded[:, c]
+        return total
+
+    def sample_and_log_prob(
+        self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        batch = self.batch_shape(shape, context)
+        count, weight = math.prod(batch), next(self.nets.parameters())
+        empty = torch.full((count, len(self.columns)), torch.nan, dtype=weight.dtype, device=weight.device)
+        with torch.no_grad():
+            x = self.complete(empty, generator=generator).reshape(*batch, -1)
+        return x, self.log_prob(x)
+
+    def complete(
+        self, x: Tensor, limits: Mapping[int, Limit] | None = None, *, generator: Generator | None = None
+    ) -> Tensor:
+        """Rows `(n, D)` with their gaps drawn given the rest of the row.
+
+        Each row is drawn by a member, taken with the probability that the member's law of the row's known cells says.
+
+        Args:
+            x: the rows.
+            limits: by cell, which values are meant; cells with limits are drawn first, so that one limit costs nothing.
+                With several, a draw obeys each but is not weighted for those to come.
+            generator: of the uniform numbers, `2 D + 1` a row.
+        """
+        limits = {} if limits is None else limits
+        u = torch.rand(len(x), 2 * x.shape[-1] + 1, dtype=x.dtype, device=x.device, generator=generator)
+        member = self._responsible(x, u[:, -1])
+        made = x.clone()
+        for m in range(self.members):
+            rows = (member == m).nonzero().squeeze(-1)
+            made[rows] = self._fill(made[rows], u[rows], limits, m)
+        return made
+
+    def learner(self, member: int = 0) -> Learner:
+        """One member as a distribution of encoded rows, which `training.fit` trains by `training.any_subset`."""
+        return Learner(self, member)
+
+    def _fill(self, x: Tensor, u: Tensor, limits: Mapping[int, Limit], member: int) -> Tensor:
+        order = sorted(self.orders[member].tolist(), key=lambda c: c not in limits)
+        encoded, _ = self.encode(x)
+        for c in order:
+            gap = x[:, c].isnan()
+            if bool(gap.any()):
+                found = draw(self.law(c, encoded[gap], member), u[gap, 2 * c : 2 * c + 2], limits.get(c))
+                x[gap, c] = found
+                encoded[gap, c] = self.columns[c].encode(found)[0]
+        return x
+
+    def _responsible(self, x: Tensor, u: Tensor) -> Tensor:
+        """The member that draws each row, from a uniform number."""
+        if self.members == 1:
+            return torch.zeros(len(x), dtype=torch.long, device=x.device)
+        encoded, _ = self.encode(x)
+        scores = [self.in_order(encoded, self.orders[m].tolist(), m) for m in range(self.members)]
+        share = torch.stack(scores, -1).softmax(-1).cumsum(-1)
+        return (u.unsqueeze(-1) > share[:, :-1]).sum(-1)
+
+    def _seen(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
+        """What a network sees of encoded rows: levels, and numbers that are 0 where a cell is unknown."""
+        level = (encoded[..., 0] + 1).clamp(min=0).long()
+        parts = [column.see(encoded[..., c, :]) * (level[..., c : c + 1] > 0) for c, column in enumerate(self.columns)]
+        return level, torch.cat(parts, -1)
+
+    def _begin(self, encoded: Tensor, weight: Tensor | None) -> None:
+        """Let every member begin with each column's own frequencies."""
+        each = torch.ones_like(encoded[:, 0, 0]) if weight is None else weight.to(encoded)
+        for c, (column, part) in enumerate(zip(self.columns, self._slices, strict=True)):
+            if column.cell.logits:
+                kind = encoded[:, c, 0]
+                held = (kind >= 0).to(encoded) * each
+                count = encoded.new_zeros(column.cell.classes).index_add_(0, kind.clamp(min=0).long(), held) + 0.5
+                for net in self.nets:
+                    bias: Any = net.out.bias  # pyright: ignore[reportAttributeAccessIssue]
+                    bias[part.start : part.start + len(count)] = (count / count.sum()).log()
+
+    def extra_repr(self) -> str:
+        return f"{len(self.columns)} columns, {self.members} members"
+
+
+class Learner(Distribution):
+    """One member of a `Mixed`, as a distribution of encoded rows; its log probability leaves out the measure's part."""
+
+    def __init__(self, table: Mixed, member: int) -> None:
+        super().__init__(Space((len(table.columns), 3)))
+        self.net = table.nets[member]
+        self._table = (table,)  # not a module of this one, so that only the member is trained and saved
+        self._member = member
+        self.lr = table.lr
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        table = self._table[0]
+        return table.in_order(x, table.orders[self._member].tolist(), self._member)
+
+    def subset_log_prob(self, x: Tensor) -> Tensor:
+        """An unbiased estimate of the log probability in a random order, `(n,)`: of a random subset's complement.
+
+        Of the n known cells of a row a random number t are shown; the others' mean log probability, times n, is what it
+        gives.
+        """
+        held = x[..., 0] >= 0
+        count = held.sum(-1)
+        rank = torch.rand(held.shape, device=x.device).masked_fill(~held, 2.0).argsort(-1).argsort(-1)
+        shown = (torch.rand(len(x), device=x.device) * count).floor()
+        known = held & (rank < shown.unsqueeze(-1))
+        laws = self._table[0].laws(torch.where(known.unsqueeze(-1), x, _gaps(x)), self._member)
+        each = torch.stack([law.log_prob(x[:, c]) for c, law in enumerate(laws)], -1)
+        total = torch.where(held & ~known, each, 0.0).sum(-1)
+        return total * count / (count - shown).clamp(min=1)
+
+    def sample_and_log_prob(
+        self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        x = self._table[0].sample(shape, context, generator=generator)
+        encoded = self._table[0].encode(x)[0]
+        return encoded, self.log_prob(encoded.reshape(-1, *self.space.shape)).reshape(encoded.shape[:-2])
+
+
+def _gaps(encoded: Tensor) -> Tensor:
+    """Nothing known."""
+    return encoded.new_tensor([GAP, 0.0, 0.0]).expand_as(encoded)
