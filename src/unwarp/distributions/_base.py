@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -24,11 +25,13 @@ class Distribution(nn.Module, ABC):
     Attributes:
         space: where events live.
         context_shape: event shape of the context; None when there is none.
+        spec: the recipe and options that made it, as JSON-able data; None when it was put together by hand.
         lr: the learning rate that suits it, which `training.fit` takes unless it is told another.
     """
 
     space: Space
     context_shape: tuple[int, ...] | None
+    spec: dict[str, Any] | None = None
     lr: float = 1e-2
 
     def __init__(self, space: Space, *, context_shape: tuple[int, ...] | None = None) -> None:

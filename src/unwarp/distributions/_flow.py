@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Generator, Tensor
 
@@ -29,7 +27,6 @@ class Flow(Distribution):
         base: the latent's distribution; its space is the transform's codomain.
 
     Attributes:
-        spec: the recipe and options that made the flow, as JSON-able data; None when it was put together by hand.
         kind: what `log_prob` is: "exact", an "estimate" or a "bound", as transform and base say.
 
     The log density is minus infinity outside the support, its true value there; a NaN in x stays NaN.
@@ -45,8 +42,6 @@ class Flow(Distribution):
         (torch.Size([4]), torch.Size([3, 2]))
     """
 
-    spec: dict[str, Any] | None
-
     def __init__(self, transform: Transform, base: Distribution) -> None:
         if transform.codomain != base.space:
             raise SpaceError(
@@ -57,7 +52,6 @@ class Flow(Distribution):
         super().__init__(chain.domain, context_shape=chain.context_shape or base.context_shape)
         self.transform = chain
         self.base = base
-        self.spec = None
 
     @property
     def kind(self) -> Kind:

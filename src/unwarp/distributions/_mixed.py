@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -66,8 +67,6 @@ class Mixed(Distribution):
         True
     """
 
-    orders: Tensor
-    spec: dict[str, Any] | None
     lr = 3e-2
 
     def __init__(self, cells: Sequence[Cell], nets: Sequence[nn.Module], *, bins: int = 8, knots: int = 32) -> None:
@@ -80,10 +79,7 @@ class Mixed(Distribution):
         sizes = [max(1, outputs(cell, bins)) for cell in cells]
         starts = [sum(sizes[:c]) for c in range(len(sizes))]
         self._slices = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-        generator = Generator().manual_seed(0)
-        orders = [torch.randperm(len(cells), generator=generator) for _ in nets]
-        self.register_buffer("orders", torch.stack(orders))
-        self.spec = None
+        self.orders = [_order(len(cells), m) for m in range(len(nets))]
 
     @property
     def members(self) -> int:
@@ -117,7 +113,7 @@ class Mixed(Distribution):
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         encoded, extra = self.encode(x)
         flat = encoded.reshape(-1, *encoded.shape[-2:])
-        scores = torch.stack([self.in_order(flat, self.orders[m].tolist(), m) for m in range(self.members)])
+        scores = torch.stack([self.in_order(flat, self.orders[m], m) for m in range(self.members)])
         total = scores.logsumexp(0) - math.log(self.members)
         return total.reshape(x.shape[:-1]) + extra.sum(-1)
 
@@ -175,7 +171,7 @@ class Mixed(Distribution):
         return Learner(self, member)
 
     def _fill(self, x: Tensor, u: Tensor, limits: Mapping[int, Limit], member: int) -> Tensor:
-        order = sorted(self.orders[member].tolist(), key=lambda c: c not in limits)
+        order = sorted(self.orders[member], key=lambda c: c not in limits)
         encoded, _ = self.encode(x)
         for c in order:
             gap = x[:, c].isnan()
@@ -190,7 +186,7 @@ class Mixed(Distribution):
         if self.members == 1:
             return torch.zeros(len(x), dtype=torch.long, device=x.device)
         encoded, _ = self.encode(x)
-        scores = [self.in_order(encoded, self.orders[m].tolist(), m) for m in range(self.members)]
+        scores = [self.in_order(encoded, self.orders[m], m) for m in range(self.members)]
         share = torch.stack(scores, -1).softmax(-1).cumsum(-1)
         return (u.unsqueeze(-1) > share[:, :-1]).sum(-1)
 
@@ -228,7 +224,7 @@ class Learner(Distribution):
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         table = self._table[0]
-        return table.in_order(x, table.orders[self._member].tolist(), self._member)
+        return table.in_order(x, table.orders[self._member], self._member)
 
     def subset_log_prob(self, x: Tensor) -> Tensor:
         """An unbiased estimate of the log probability in a random order, `(n,)`: of a random subset's complement.
@@ -252,6 +248,13 @@ class Learner(Distribution):
         x = self._table[0].sample(shape, context, generator=generator)
         encoded = self._table[0].encode(x)[0]
         return encoded, self.log_prob(encoded.reshape(-1, *self.space.shape)).reshape(encoded.shape[:-2])
+
+
+def _order(columns: int, member: int) -> list[int]:
+    """The columns as they are for the first member, and in some order that never changes for each other one."""
+    if member == 0:
+        return list(range(columns))
+    return sorted(range(columns), key=lambda c: hashlib.blake2b(f"{member} {c}".encode()).digest())
 
 
 def _gaps(encoded: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from unwarp.flows._citation import citation
 from unwarp.flows._continuous import cnf, ffjord, otflow
 from unwarp.flows._image import flowpp, glow, nsf_image, realnvp_image, residual_image
 from unwarp.flows._manifold import circular, sphere
+from unwarp.flows._mixed import mixed
 from unwarp.flows._mixture import copula, copula_parts, gmm
 from unwarp.flows._monotone import bpf, gf, naf, sospf, unaf
 from unwarp.flows._recipe import build, flow, names
@@ -39,6 +40,7 @@ __all__ = [
     "load",
     "load_with_config",
     "maf",
+    "mixed",
     "naf",
     "names",
     "nice",

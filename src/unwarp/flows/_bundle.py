@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unwarp import _files
-from unwarp.distributions import Flow
+from unwarp.distributions import Distribution
 from unwarp.errors import BundleError
 from unwarp.flows import _config, _header, _json
 from unwarp.flows._budget import Budget
@@ -28,7 +28,7 @@ MAX_FILE = 4 * 2**30
 
 
 def save(
-    flow: Flow,
+    flow: Distribution,
     path: str | os.PathLike[str],
     *,
     columns: Sequence[Mapping[str, Any]] | None = None,
@@ -72,7 +72,7 @@ def save(
 
 
 def to_bytes(
-    flow: Flow,
+    flow: Distribution,
     *,
     columns: Sequence[Mapping[str, Any]] | None = None,
     training: Mapping[str, Any] | None = None,
@@ -81,7 +81,7 @@ def to_bytes(
     return b"".join(_chunks(*_pack("to_bytes", flow, columns, training)))
 
 
-def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE) -> Flow:
+def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE) -> Any:
     """Read a flow that `save` wrote.
 
     Nothing in the file is ever executed or trusted: sizes are capped, the configuration is held to its bounds, names,
@@ -98,7 +98,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE) -> Flow:
     return load_with_config(path, max_bytes=max_bytes)[0]
 
 
-def load_with_config(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE) -> tuple[Flow, dict[str, Any]]:
+def load_with_config(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE) -> tuple[Any, dict[str, Any]]:
     """`load` and `read_config` of one and the same file, even while another process replaces it."""
     where = f"load({_shown(path)})"
     try:
@@ -108,7 +108,7 @@ def load_with_config(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE)
         raise _unreadable(where, error) from error
 
 
-def from_bytes(content: bytes) -> Flow:
+def from_bytes(content: bytes) -> Any:
     """The flow in `content`, which `to_bytes` made; as careful as `load`."""
     return _read("from_bytes", io.BytesIO(content), len(content), MAX_FILE)[0]
 
@@ -132,7 +132,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _pack(
-    where: str, flow: Flow, columns: Sequence[Mapping[str, Any]] | None, training: Mapping[str, Any] | None
+    where: str, flow: Distribution, columns: Sequence[Mapping[str, Any]] | None, training: Mapping[str, Any] | None
 ) -> tuple[bytes, list[Tensor]]:
     """The head of the file and the tensors that follow it, in order."""
     if flow.spec is None:
@@ -173,7 +173,7 @@ def _plain(where: str, name: str, value: object) -> Tensor:
     return value
 
 
-def _read(where: str, file: io.BufferedIOBase, size: int, max_bytes: int) -> tuple[Flow, dict[str, Any]]:
+def _read(where: str, file: io.BufferedIOBase, size: int, max_bytes: int) -> tuple[Any, dict[str, Any]]:
     header = _read_header(where, file, size, max_bytes)
     config, digests = _read_texts(where, header)
     flow = _build(where, config, header.tensors, _AGAIN)
@@ -214,7 +214,7 @@ def _read_texts(where: str, header: Header) -> tuple[_config.Config, dict[str, s
     return _config.parse(where, header.config), each
 
 
-def _build(where: str, config: _config.Config, kinds: Mapping[str, Kind], advice: str) -> Flow:
+def _build(where: str, config: _config.Config, kinds: Mapping[str, Kind], advice: str) -> Any:
     """The flow that `config` describes, once its tensors are known to have the names, shapes and dtypes of `kinds`.
 
     It is built on the CPU, in memory that the file's own size bounds, so that whatever it does not save is there too.

@@ -6,12 +6,12 @@ import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
-from typing import Annotated, Any, Literal, ParamSpec, Unpack, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from unwarp.distributions import Flow
+from unwarp.distributions import Distribution, Flow
 from unwarp.errors import RecipeError
 from unwarp.flows._rates import RATES
 
@@ -39,16 +39,17 @@ OneSupport = Literal["real", "positive"] | tuple[Literal["interval"], End, End]
 Supports = OneSupport | Annotated[list[OneSupport], Field(max_length=100_000)]
 
 P = ParamSpec("P")
-_RECIPES: dict[str, Callable[..., Flow]] = {}
+D = TypeVar("D", bound=Distribution)
+_RECIPES: dict[str, Callable[..., Any]] = {}
 
 
-def recipe(function: Callable[P, Flow]) -> Callable[P, Flow]:
-    """Register a function as a recipe: its annotations bound its options, and its flows remember them in `spec`."""
+def recipe(function: Callable[P, D]) -> Callable[P, D]:
+    """Register a function as a recipe: its annotations bound its options, and what it makes remembers them in `spec`."""
     name = function.__name__
     signature = _signature(function, _options(function))
 
     @wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> Flow:
+    def checked(*args: P.args, **kwargs: P.kwargs) -> D:
         model = _model(name)
         try:
             options = model.model_validate(signature.bind(*args, **kwargs).arguments)
@@ -78,7 +79,7 @@ def _model(name: str) -> type[BaseModel]:
     return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def _options(function: Callable[..., Flow]) -> dict[str, Any]:
+def _options(function: Callable[..., Any]) -> dict[str, Any]:
     """Each option's annotation; those of `**rest: Unpack[SomeTypedDict]` are options too."""
     found: dict[str, Any] = {}
     for name, hint in get_type_hints(function, include_extras=True).items():
@@ -87,7 +88,7 @@ def _options(function: Callable[..., Flow]) -> dict[str, Any]:
     return found
 
 
-def _signature(function: Callable[..., Flow], hints: dict[str, Any]) -> inspect.Signature:
+def _signature(function: Callable[..., Any], hints: dict[str, Any]) -> inspect.Signature:
     """The signature with what `**rest` stands for written out."""
     signature = inspect.signature(function)
     named = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -107,6 +108,10 @@ _SHAPES: dict[str, Any] = {"vectors": 1, "images": (1, 1, 1)}
 def _takes(name: str, events: str) -> bool:
     """Is a recipe for events of this kind?"""
     hints = _options(inspect.unwrap(_RECIPES[name]))
+    if "cells" in hints or events == "mixed":
+        return "cells" in hints and events == "mixed"
+    if events == "any":
+        return True
     if events == "tables":
         return "support" in hints and _takes(name, "vectors")
     try:
@@ -116,15 +121,15 @@ def _takes(name: str, events: str) -> bool:
     return True
 
 
-def names(events: Literal["any", "vectors", "tables", "images"] = "any") -> list[str]:
-    """The recipes' names, sorted: all, or those for vectors, for tables (vectors of real, positive and bounded
-    features) or for images.
+def names(events: Literal["any", "vectors", "tables", "images", "mixed"] = "any") -> list[str]:
+    """The recipes' names, sorted: of all flows, or of those for vectors, for tables (vectors of real, positive and
+    bounded features) or for images; or of what is no flow, for tables of columns of any kind ("mixed").
 
     Example:
         >>> "nsf" in names(), "nsf" in names("images"), "glow" in names("images")
         (True, False, True)
     """
-    return sorted(name for name in _RECIPES if events == "any" or _takes(name, events))
+    return sorted(name for name in _RECIPES if _takes(name, events))
 
 
 def flow(name: str, features: int | Sequence[int], **options: Any) -> Flow:
@@ -145,8 +150,8 @@ def flow(name: str, features: int | Sequence[int], **options: Any) -> Flow:
     return _find(name)(features, **options)
 
 
-def build(spec: dict[str, Any]) -> Flow:
-    """The flow, with fresh parameters, that a `Flow.spec` describes.
+def build(spec: dict[str, Any]) -> Any:
+    """The flow (or whatever its recipe makes), with fresh parameters, that a `Flow.spec` describes.
 
     Raises:
         RecipeError: when the spec is not one that a recipe could have written.
@@ -164,7 +169,7 @@ def build(spec: dict[str, Any]) -> Flow:
     return _find(spec["recipe"])(spec["features"], **spec["options"])
 
 
-def _find(name: str) -> Callable[..., Flow]:
+def _find(name: str) -> Callable[..., Any]:
     if name in _RECIPES:
         return _RECIPES[name]
     close = difflib.get_close_matches(str(name), _RECIPES, 1)
