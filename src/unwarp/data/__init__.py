@@ -4,7 +4,7 @@ from unwarp.data._codes import Codes
 from unwarp.data._column import Column
 from unwarp.data._encode import Encoding
 from unwarp.data._file import TableFile
-from unwarp.data._frames import finite_values, numeric_frame
+from unwarp.data._frames import arrow_table, finite_values, numeric_frame
 from unwarp.data._infer import dependent, infer
 from unwarp.data._io import read_table, write_table
 from unwarp.data._schema import Schema
@@ -18,6 +18,7 @@ __all__ = [
     "Schema",
     "TableFile",
     "Toy",
+    "arrow_table",
     "dependent",
     "finite_values",
     "infer",

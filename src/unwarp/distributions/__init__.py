@@ -8,7 +8,8 @@ from unwarp.distributions._estimate import Estimate, estimate
 from unwarp.distributions._flow import Flow
 from unwarp.distributions._from import From
 from unwarp.distributions._gaussian import ConditionalNormal, Gaussian, Logistic
-from unwarp.distributions._limit import Limit
+from unwarp.distributions._law import Law
+from unwarp.distributions._limit import Limit, log_chance
 from unwarp.distributions._mixed import Learner, Mixed, network_sizes
 from unwarp.distributions._mixture import GaussianMixture
 from unwarp.distributions._precision import in_float32
@@ -27,6 +28,7 @@ __all__ = [
     "From",
     "Gaussian",
     "GaussianMixture",
+    "Law",
     "Learner",
     "Limit",
     "Logistic",
@@ -43,6 +45,7 @@ __all__ = [
     "denoise",
     "estimate",
     "in_float32",
+    "log_chance",
     "network_sizes",
     "trace",
 ]

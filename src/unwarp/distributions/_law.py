@@ -49,6 +49,10 @@ class Law:
             return self.params.new_zeros(len(self.params), 1)
         return self.params[:, : cell.logits].log_softmax(-1)
 
+    def repeated(self, times: int) -> Law:
+        """Each row's law so many times, one after the other."""
+        return Law(self.column, self.params.repeat_interleave(times, 0))
+
     def log_prob(self, encoded: Tensor) -> Tensor:
         """Of encoded values `(n, 3)`, on their scale; 0 for gaps, minus infinity for what can't be."""
         cell = self.column.cell

@@ -15,7 +15,7 @@ from unwarp._space import Space
 from unwarp.distributions._base import Distribution
 from unwarp.distributions._cell import GAP, Cell, Column
 from unwarp.distributions._law import Law, outputs
-from unwarp.distributions._limit import Limit, draw
+from unwarp.distributions._limit import Limit, draw, log_chance
 from unwarp.errors import ConfigError
 
 __all__ = ["Learner", "Mixed", "network_sizes"]
@@ -113,9 +113,13 @@ class Mixed(Distribution):
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         encoded, extra = self.encode(x)
         flat = encoded.reshape(-1, *encoded.shape[-2:])
-        scores = torch.stack([self.in_order(flat, self.orders[m], m) for m in range(self.members)])
-        total = scores.logsumexp(0) - math.log(self.members)
+        total = self.by_member(flat).logsumexp(-1) - math.log(self.members)
         return total.reshape(x.shape[:-1]) + extra.sum(-1)
+
+    def by_member(self, encoded: Tensor, given: Tensor | None = None) -> Tensor:
+        """`in_order` by each member in its own order, `(n, members)`."""
+        each = [self.in_order(encoded, order, m, given) for m, order in enumerate(self.orders)]
+        return torch.stack(each, -1)
 
     def in_order(self, encoded: Tensor, order: Sequence[int], member: int = 0, given: Tensor | None = None) -> Tensor:
         """Log probability of encoded rows `(n, D, 3)` on their scale, `(n,)`: cell after cell in this order.
@@ -144,50 +148,76 @@ class Mixed(Distribution):
             x = self.complete(empty, generator=generator).reshape(*batch, -1)
         return x, self.log_prob(x)
 
-    def complete(
-        self, x: Tensor, limits: Mapping[int, Limit] | None = None, *, generator: Generator | None = None
-    ) -> Tensor:
-        """Rows `(n, D)` with their gaps drawn given the rest of the row.
+    def complete(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Rows `(n, D)` with their gaps drawn given the rest of the row."""
+        return self.propose(x, {}, generator=generator)[0]
 
-        Each row is drawn by a member, taken with the probability that the member's law of the row's known cells says.
+    def propose(
+        self, x: Tensor, limits: Mapping[int, Limit], *, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Rows `(n, D)` with their gaps drawn, within limits where there are some, and log weights `(n,)`.
+
+        Cells with limits are drawn first. The weight is the probability, given what was drawn before, that each of them
+        lies within its limit: draws in proportion to it follow the law given all limits, and its mean is the limits'
+        probability. Each row is drawn by a member, taken with the probability that its law of the known cells says.
 
         Args:
             x: the rows.
-            limits: by cell, which values are meant; cells with limits are drawn first, so that one limit costs nothing.
-                With several, a draw obeys each but is not weighted for those to come.
+            limits: by cell, which values are meant.
             generator: of the uniform numbers, `2 D + 1` a row.
         """
-        limits = {} if limits is None else limits
         u = torch.rand(len(x), 2 * x.shape[-1] + 1, dtype=x.dtype, device=x.device, generator=generator)
         member = self._responsible(x, u[:, -1])
-        made = x.clone()
-        for m in range(self.members):
-            rows = (member == m).nonzero().squeeze(-1)
-            made[rows] = self._fill(made[rows], u[rows], limits, m)
-        return made
+        made, weight = x.clone(), x.new_zeros(len(x))
+        with torch.no_grad():
+            for m in range(self.members):
+                rows = (member == m).nonzero().squeeze(-1)
+                made[rows], weight[rows] = self._fill(made[rows], u[rows], limits, m)
+        return made, weight
+
+    def chance(self, encoded: Tensor, limits: Mapping[int, Limit], member: int = 0, *, draws: int = 64) -> Tensor:
+        """Log probability that unknown cells of encoded rows `(n, D, 3)` lie within limits, given the known ones, `(n,)`.
+
+        Exact for one limit; for several, the mean over so many draws of all but the last, the same for every row.
+        """
+        copies = draws if len(limits) > 1 else 1
+        rows = encoded.repeat_interleave(copies, 0)
+        total = rows.new_zeros(len(rows))
+        u = torch.rand(copies, len(limits), 2, dtype=rows.dtype, generator=Generator().manual_seed(0)).to(rows.device)
+        for i, (c, limit) in enumerate(limits.items()):
+            law = self.law(c, rows, member)
+            unknown = rows[:, c, 0] < 0
+            total = total + torch.where(unknown, log_chance(law, limit), 0.0)
+            if i + 1 < len(limits):
+                found = self.columns[c].encode(draw(law, u[:, i].repeat(len(encoded), 1), limit))[0]
+                rows = rows.clone()
+                rows[:, c] = torch.where(unknown.unsqueeze(-1), found, rows[:, c])
+        return total.reshape(-1, copies).logsumexp(-1) - math.log(copies)
 
     def learner(self, member: int = 0) -> Learner:
         """One member as a distribution of encoded rows, which `training.fit` trains by `training.any_subset`."""
         return Learner(self, member)
 
-    def _fill(self, x: Tensor, u: Tensor, limits: Mapping[int, Limit], member: int) -> Tensor:
+    def _fill(self, x: Tensor, u: Tensor, limits: Mapping[int, Limit], member: int) -> tuple[Tensor, Tensor]:
         order = sorted(self.orders[member], key=lambda c: c not in limits)
         encoded, _ = self.encode(x)
+        weight = x.new_zeros(len(x))
         for c in order:
             gap = x[:, c].isnan()
             if bool(gap.any()):
-                found = draw(self.law(c, encoded[gap], member), u[gap, 2 * c : 2 * c + 2], limits.get(c))
+                law = self.law(c, encoded[gap], member)
+                found = draw(law, u[gap, 2 * c : 2 * c + 2], limits.get(c))
+                if c in limits:
+                    weight[gap] += log_chance(law, limits[c])
                 x[gap, c] = found
                 encoded[gap, c] = self.columns[c].encode(found)[0]
-        return x
+        return x, weight
 
     def _responsible(self, x: Tensor, u: Tensor) -> Tensor:
         """The member that draws each row, from a uniform number."""
         if self.members == 1:
             return torch.zeros(len(x), dtype=torch.long, device=x.device)
-        encoded, _ = self.encode(x)
-        scores = [self.in_order(encoded, self.orders[m], m) for m in range(self.members)]
-        share = torch.stack(scores, -1).softmax(-1).cumsum(-1)
+        share = self.by_member(self.encode(x)[0]).softmax(-1).cumsum(-1)
         return (u.unsqueeze(-1) > share[:, :-1]).sum(-1)
 
     def _seen(self, encoded: Tensor) -> tuple[Tensor, Tensor]:

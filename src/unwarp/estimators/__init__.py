@@ -2,6 +2,9 @@
 
 from unwarp.estimators._batches import BatchScorer
 from unwarp.estimators._density import FlowDensity
+from unwarp.estimators._given import Given
+from unwarp.estimators._marginal import Marginal
+from unwarp.estimators._mixed import FlowTable
 from unwarp.estimators._outlier import FlowOutlier
 from unwarp.estimators._parts import Verified, verify_scores
 from unwarp.estimators._scores import ScoredParts, score_parts, score_table
@@ -11,6 +14,9 @@ __all__ = [
     "BatchScorer",
     "FlowDensity",
     "FlowOutlier",
+    "FlowTable",
+    "Given",
+    "Marginal",
     "ScoredParts",
     "Tally",
     "Verified",
