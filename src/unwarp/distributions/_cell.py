@@ -203,7 +203,11 @@ class Column(nn.Module):
     def _ends(self) -> tuple[float, float]:
         """Of the support of the line."""
         space = self.cell.space
-        return (space.low, space.high) if isinstance(space, Interval) else (0.0 if space == POSITIVE else -math.inf, math.inf)
+        return (
+            (space.low, space.high)
+            if isinstance(space, Interval)
+            else (0.0 if space == POSITIVE else -math.inf, math.inf)
+        )
 
     def _inside(self, x: Tensor) -> Tensor:
         low, high = self._ends()
@@ -219,7 +223,11 @@ class Column(nn.Module):
             return (y.squeeze(-1), torch.zeros_like(x)), ladj, (x > low) & (x < high)
         start = x - self.cell.edge
         first, last = self.scored(start), self.scored(start + self.cell.width)
-        return (0.5 * (first + last), last - first), self._per_width(x), (start + self.cell.width > low) & (start < high)
+        return (
+            (0.5 * (first + last), last - first),
+            self._per_width(x),
+            (start + self.cell.width > low) & (start < high),
+        )
 
     def _around(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
         low, length = self.cell.period or (0.0, 1.0)

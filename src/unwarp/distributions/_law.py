@@ -29,8 +29,8 @@ def outputs(cell: Cell, bins: int) -> int:
 class Law:
     r"""$p(\text{cell} \mid \text{others})$ for a batch: probabilities of the atoms and of the rest, and the rest's map.
 
-    On its scale the rest is $y$ with $g(y)$ standard logistic, $g$ a shift, a factor and a rational-quadratic spline; so
-    its distribution function is $\sigma(g(y))$, and quantiles are exact. Around a circle $g$ is a circular spline onto
+    On its scale the rest is $y$ with $g(y)$ standard logistic, $g$ a shift, a factor and a rational-quadratic spline;
+    so its distribution function is $\sigma(g(y))$, and quantiles are exact. Around a circle $g$ is a circular spline onto
     the uniform law.
 
     Args:
@@ -119,13 +119,19 @@ class Law:
         """g and log g'."""
         shift, log_scale, spline = self._parts()
         g, ladj = rational_quadratic(
-            (y - shift) * (-log_scale).exp(), spline.expand(*y.shape, -1), bound=_BOUND, min_bin=_FLOOR, min_slope=_FLOOR
+            (y - shift) * (-log_scale).exp(),
+            spline.expand(*y.shape, -1),
+            bound=_BOUND,
+            min_bin=_FLOOR,
+            min_slope=_FLOOR,
         )
         return g, ladj - log_scale
 
     def _map_inverse(self, g: Tensor) -> Tensor:
         shift, log_scale, spline = self._parts()
-        y, _ = rational_quadratic_inverse(g, spline.expand(*g.shape, -1), bound=_BOUND, min_bin=_FLOOR, min_slope=_FLOOR)
+        y, _ = rational_quadratic_inverse(
+            g, spline.expand(*g.shape, -1), bound=_BOUND, min_bin=_FLOOR, min_slope=_FLOOR
+        )
         return y * log_scale.exp() + shift
 
     def _parts(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -28,16 +28,16 @@ def network_sizes(cells: Sequence[Cell], bins: int = 8) -> tuple[list[int], int,
 
 
 class Mixed(Distribution):
-    r"""The joint law of a row's cells, each a number, a code of a category or a gap (NaN), in an order $\sigma$:
+    r"""The joint law of a row's cells, each a number, a code of a category or a gap (NaN).
 
     $$ \log p(x) = \sum_i \log p(x_{\sigma_i} \mid x_{\sigma_1}, \dots, x_{\sigma_{i-1}}) $$
 
-    where one network, trained on random subsets, gives each cell's law given any other cells. Cells that are missing are
-    left out of the sum, which is what integrating over them gives. Discrete cells count with probabilities, others with
-    densities: nats, in the units of the columns.
+    in an order $\sigma$ of the cells. One network, trained on random subsets, gives each cell's law given any others.
+    Cells that are missing are left out of the sum, which is what integrating over them gives. Discrete cells count with
+    probabilities, others with densities: nats, in the units of the columns.
 
-    Use it for tables with categories, gaps, heaped or bounded numbers, and where any column may be asked for given any
-    others. For numbers without gaps a flow of all columns at once is faster and often sharper.
+    Use it for tables with categories, gaps, heaped or bounded numbers, and where any column may be asked for given
+    any others. For numbers without gaps a flow of all columns at once is faster and often sharper.
 
     Each $p(\text{cell} \mid \text{cells})$ is exact and normalised, and so is the product in any one order; but products
     in two orders agree only as far as the network has learned to. `log_prob` uses the order of each member, and with
@@ -55,8 +55,8 @@ class Mixed(Distribution):
     Raises:
         ConfigError: when there is no cell or no network, or a size is out of range.
 
-    Source: Uria, Murray and Larochelle, *A Deep and Tractable Density Estimator*, 2014, arXiv:1310.1757, for the training
-    over orders; the laws of single cells are ours.
+    Source: Uria, Murray and Larochelle, *A Deep and Tractable Density Estimator*, 2014, arXiv:1310.1757, for the
+    training over orders; the laws of single cells are ours.
 
     Example:
         >>> cells = [Cell(atoms=(0.0, 1.0, 2.0), rest="none"), Cell()]

@@ -248,7 +248,8 @@ class Given:
         chance = torch.rand(len(x), dtype=x.dtype, generator=generator_of(seed, -1))
         kept = (chance.log() < weight - weight.max()).nonzero().squeeze(-1)
         if len(kept) < count:
-            kept = torch.multinomial((weight - weight.max()).exp(), count, replacement=True, generator=generator_of(seed, -2))
+            likely, generator = (weight - weight.max()).exp(), generator_of(seed, -2)
+            kept = torch.multinomial(likely, count, replacement=True, generator=generator)
         return x[kept[:count]]
 
 

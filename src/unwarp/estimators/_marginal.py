@@ -20,6 +20,7 @@ from unwarp.errors import ConfigError
 __all__ = ["Marginal"]
 
 _HALVINGS = 45
+_TINY = 1e-7  # share of the smooth part beyond which nothing is looked for
 _PIECES = 200  # for densest intervals
 
 
@@ -57,13 +58,13 @@ class Marginal:
                 log_weights = [score.reshape(1) for score in known]
             else:
                 laws = [model.law(place, encoded, m) for m in range(model.members)]
-                log_weights = [score for score in model.by_member(encoded).log_softmax(-1).T]
+                log_weights = list(model.by_member(encoded).log_softmax(-1).T)
             log_weights = [w + log_chance(law, limit) for w, law in zip(log_weights, laws, strict=True)]
             total = torch.cat(log_weights).logsumexp(0)
         return cls(laws, [(w - total).exp() for w in log_weights], limit, schema, place)
 
     def cdf(self, values: Any) -> NDArray[np.float64]:
-        """Probability of a value at or below each of the values, ``(values,)``; for levels, in the order of the schema."""
+        """Probability of a value at or below each of the values, ``(values,)``; levels in the order of the schema."""
         codes = Codes(self.schema).column(self._name, values, where="cdf")
         return self._below(codes)
 
@@ -171,10 +172,12 @@ class Marginal:
 
     def _span(self) -> tuple[float, float]:
         """From where to where nearly all of the smooth part lies."""
-        tiny = 1e-7
-        ends = [(law.at(torch.full_like(w, tiny)).min(), law.at(torch.full_like(w, 1 - tiny)).max()) for law, w in zip(self.laws, self.weights, strict=True)]
+        ends = [
+            (float(law.at(torch.full_like(w, _TINY)).min()), float(law.at(torch.full_like(w, 1 - _TINY)).max()))
+            for law, w in zip(self.laws, self.weights, strict=True)
+        ]
         low, high = self.limit.low, self.limit.high
-        return max(low, float(min(e[0] for e in ends))), min(high, float(max(e[1] for e in ends)))
+        return max(low, min(ends)[0]), min(high, max(end for _, end in ends))
 
     def _intervals(self, mass: float) -> list[tuple[float, float]]:
         """The densest pieces that hold a share of the mass, neighbours joined, in order."""
@@ -182,7 +185,8 @@ class Marginal:
         grid = self._codes_at(np.concatenate([[1e-6], np.arange(1, _PIECES) / _PIECES, [1 - 1e-6]]))
         low, high = grid[:-1], grid[1:]
         wide = high > low
-        pieces = [(float(a), float(b), 1 / _PIECES, (1 / _PIECES) / (b - a)) for a, b in zip(low[wide], high[wide], strict=True)]
+        share = 1 / _PIECES
+        pieces = [(float(a), float(b), share, share / (b - a)) for a, b in zip(low[wide], high[wide], strict=True)]
         pieces += [(float(x), float(x), float(p), np.inf) for x, p in zip(points, chance, strict=True) if p > 0]
         total, kept = 0.0, []
         for piece in sorted(pieces, key=lambda piece: (-piece[3], -piece[2])):

@@ -10,6 +10,7 @@ from typing import Any, Self
 import narwhals.stable.v2 as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
@@ -30,14 +31,15 @@ __all__ = ["FlowTable"]
 
 _BLOCK = 1024  # rows that share a random generator while sampling
 _CHUNK = 8192  # rows that are scored at once
+_MANY = 10_000  # rows from which a deeper network pays
 _TINY = 100  # rows up to which nothing is held out
 
 
 class FlowTable(DensityMixin, BaseEstimator):
     r"""The joint law of a table's columns, whatever they hold: numbers, categories, truth values, dates, gaps.
 
-    $\log p(x) = \sum_i \log p(x_{\sigma_i} \mid x_{\sigma_1}, \dots, x_{\sigma_{i-1}})$ over the cells that a row has, in
-    nats: probabilities of categories and whole numbers, densities of other numbers in the units of their columns. A row
+    $\log p(x) = \sum_i \log p(x_{\sigma_i} \mid x_{\sigma_1}, \dots, x_{\sigma_{i-1}})$ over the cells that a row has,
+    in nats: probabilities of categories and whole numbers, densities of other numbers in the units of their columns. A row
     with gaps scores by what is observed. When to use it: for tables with categories or gaps, to draw rows like the
     table's, to fill gaps, and to ask for any columns given any others (`given`). For numbers without gaps `FlowDensity`
     is faster and often sharper.
@@ -49,10 +51,10 @@ class FlowTable(DensityMixin, BaseEstimator):
     Args:
         columns: What is known about columns, by name; see `data.infer_table`. The rest is inferred.
         schema: The columns themselves, in place of what would be inferred; see `data.Schema`.
-        members: Networks, each trained from another start and with another order of the columns; the density is the mean
-            of theirs, and `interval` says how far they differ.
+        members: Networks, each trained from another start and with another order of the columns; the density is the
+            mean of theirs, and `interval` says how far they differ.
         hidden: Width of the network; by default what suits the number of rows.
-        blocks: Residual blocks of the network.
+        blocks: Residual blocks of the network; by default what suits the number of rows.
         validation_fraction: Share of the rows held out, to stop early and for `history_`; of up to 100 rows none are.
         max_seconds: Budget of the training in seconds; with one, a repeated fit may differ.
         max_steps: Budget of the training of one member in steps.
@@ -85,7 +87,7 @@ class FlowTable(DensityMixin, BaseEstimator):
         schema: Schema | None = None,
         members: int = 1,
         hidden: int | None = None,
-        blocks: int = 2,
+        blocks: int | None = None,
         validation_fraction: float = 0.1,
         max_seconds: float | None = None,
         max_steps: int | None = None,
@@ -159,7 +161,7 @@ class FlowTable(DensityMixin, BaseEstimator):
             scores = [self.model_.log_prob(part).numpy() for part in x.split(_CHUNK)]
         return np.where(codes.possible(table), np.concatenate([np.empty(0), *scores]), -np.inf)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Mean log probability of the rows, nats."""
         return float(np.mean(self.score_samples(X)))
 
@@ -221,7 +223,8 @@ class FlowTable(DensityMixin, BaseEstimator):
         seed = seed_of(random_state)
         made = [self.model_.complete(part, generator=generator_of(seed, i)) for i, part in enumerate(x.split(_BLOCK))]
         drawn = Codes(self.schema_).table(torch.cat(made).numpy(), seed=seed)
-        columns = [_filled(table[name], drawn[name]) if name in table.column_names else drawn[name] for name in drawn.column_names]
+        own = set(table.column_names)
+        columns = [_filled(table[name], drawn[name]) if name in own else drawn[name] for name in drawn.column_names]
         return self._restored(pa.table(columns, names=drawn.column_names), like=X)
 
     def explain(self, X: Any, *, why: int | None = None) -> Any:
@@ -276,13 +279,14 @@ class FlowTable(DensityMixin, BaseEstimator):
 
     def _make(self, rows: int, seed: int) -> Mixed:
         hidden = min(256, max(32, 2 ** round(np.log2(max(2, rows)) - 4))) if self.hidden is None else self.hidden
+        blocks = (2 if rows < _MANY else 4) if self.blocks is None else self.blocks
         cells = [
             head | ({"origin": column.origin} if column.width is not None and column.width == column.step else {})
             for head, column in zip(self.schema_.heads, self.schema_.modelled, strict=True)
         ]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = flows.mixed(len(cells), cells=cells, hidden=hidden, blocks=self.blocks, members=self.members)  # pyright: ignore[reportArgumentType]
+            model = flows.mixed(len(cells), cells=cells, hidden=hidden, blocks=blocks, members=self.members)  # pyright: ignore[reportArgumentType]
         return model.double()
 
     def _train(
@@ -332,13 +336,14 @@ class FlowTable(DensityMixin, BaseEstimator):
 
     def _restored(self, table: pa.Table, like: Any = None) -> Any:
         """A table of the kind that was fitted, or of the kind of `like`."""
-        kind = self._kind if like is None else _kind_of(like)
+        kind: Any = self._kind if like is None else _kind_of(like)
         if kind is None:
             return table
         return nw.from_arrow(table, backend=kind).to_native()
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())  # pyright: ignore[reportArgumentType]
+        own: Any = super().__getstate__()
+        state: dict[str, Any] = dict(own)
         if "model_" in state:
             state["model_"] = flows.to_bytes(state["model_"])
         return state
@@ -373,5 +378,4 @@ def _filled(own: pa.ChunkedArray, drawn: pa.ChunkedArray) -> Any:
     missing = own.is_null(nan_is_null=True)
     if not own.null_count and not any(missing.to_pylist()):
         return own
-    return pa.compute.if_else(missing, drawn.cast(own.type), own)
-
+    return pc.call_function("if_else", [missing, drawn.cast(own.type), own])

@@ -115,9 +115,7 @@ def _levels(schema: Schema, c: int, codes: np.ndarray, share: np.ndarray) -> lis
     return made
 
 
-def _lines(
-    schema: Schema, x: np.ndarray, found: dict[str, np.ndarray], usual: np.ndarray, why: int | None
-) -> pa.Table:
+def _lines(schema: Schema, x: np.ndarray, found: dict[str, np.ndarray], usual: np.ndarray, why: int | None) -> pa.Table:
     ranked = np.where(np.isnan(x), -np.inf, found["surprise"]).argsort(axis=1, kind="stable")[:, ::-1]
     columns = {
         name: [_cells(schema, c, codes[:, c]).to_pylist() for c in range(x.shape[1])]

@@ -44,7 +44,7 @@ _RECIPES: dict[str, Callable[..., Any]] = {}
 
 
 def recipe(function: Callable[P, D]) -> Callable[P, D]:
-    """Register a function as a recipe: its annotations bound its options, and what it makes remembers them in `spec`."""
+    """Register a function as a recipe: its annotations bound its options; what it makes has them in `spec`."""
     name = function.__name__
     signature = _signature(function, _options(function))
 

@@ -58,8 +58,8 @@ from unwarp.functional._power import (
     yeo_johnson,
     yeo_johnson_inverse,
 )
-from unwarp.functional._quantiles import through_knots, through_knots_inverse
 from unwarp.functional._quantile import log_normal_cdf, normal_mixture, normal_quantile
+from unwarp.functional._quantiles import through_knots, through_knots_inverse
 from unwarp.functional._roots import invert_increasing, solve_increasing
 from unwarp.functional._sequence import ScalarMap, Unrolled, undo_in_order
 from unwarp.functional._spline import (
@@ -167,6 +167,8 @@ __all__ = [
     "straight_beyond",
     "straight_beyond_inverse",
     "sum_of_squares",
+    "through_knots",
+    "through_knots_inverse",
     "tilted",
     "undo_in_order",
     "upper_triangular",
@@ -175,6 +177,4 @@ __all__ = [
     "wrap",
     "yeo_johnson",
     "yeo_johnson_inverse",
-    "through_knots",
-    "through_knots_inverse",
 ]

@@ -29,7 +29,7 @@ class SubsetMLP(nn.Module):
         hidden: width H.
         blocks: number of residual blocks.
 
-    Shapes: level `(*batch, D)` int64 from 0 to `levels[c]`, features `(*batch, F)` -> `(*batch, out)`, zero at the start.
+    Shapes: level `(*batch, D)` int64 from 0 to `levels[c]`, features `(*batch, F)` -> `(*batch, out)`, zero at first.
 
     Raises:
         ConfigError: if a size is out of range.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unwarp import _check
 from unwarp.distributions import Distribution, Learner
+from unwarp.errors import ConfigError
 
 __all__ = ["Objective", "any_subset", "likelihood", "noisy_likelihood"]
 
@@ -83,7 +84,7 @@ def noisy_likelihood(
     return likelihood(flow, x + noise, context, weight)
 
 
-def any_subset(flow: Learner, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
+def any_subset(flow: Distribution, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
     r"""Mean negative log probability of the cells of a row that a random subset leaves out, given the subset, nats.
 
     Use it to train a member of `distributions.Mixed`, `table.learner()`: it is an unbiased estimate of the likelihood
@@ -91,7 +92,12 @@ def any_subset(flow: Learner, x: Tensor, context: Tensor | None = None, weight: 
 
     Shapes: x `(n, D, 3)` as `Mixed.encode` makes it, weight `(n,)` -> scalar.
 
+    Raises:
+        ConfigError: when the flow is something else, or there is a context.
+
     Source: Uria, Murray and Larochelle, *A Deep and Tractable Density Estimator*, 2014, arXiv:1310.1757, eq. 4.
     """
+    if not isinstance(flow, Learner) or context is not None:
+        raise ConfigError("any_subset: expected a table's learner and no context; got another. Give table.learner().")
     loss = -flow.subset_log_prob(x)
     return loss.mean() if weight is None else (weight * loss).mean()

@@ -21,8 +21,8 @@ from unwarp.transforms._noise import Noise
 from unwarp.transforms._normalize import ActNorm, BatchNorm, Standardize, Whiten
 from unwarp.transforms._orthogonal import QR, SVD, Cayley, Householder, Rotation
 from unwarp.transforms._permute import Permute
-from unwarp.transforms._quantiles import Quantiles
 from unwarp.transforms._potential import ConvexPotential
+from unwarp.transforms._quantiles import Quantiles
 from unwarp.transforms._rank_one import Planar, Radial
 from unwarp.transforms._residual import Residual
 from unwarp.transforms._sphere import Conformal, Spin
