@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unwarp._space import CIRCLE, POSITIVE, REAL, UNIT, Interval, Space
     from unwarp.distributions import Distribution, Flow, trace
     from unwarp.errors import UnwarpError
-    from unwarp.estimators import FlowDensity, FlowOutlier
+    from unwarp.estimators import FlowDensity, FlowOutlier, FlowTable
     from unwarp.flows import citation, flow, load, save
     from unwarp.training import fit, steps
     from unwarp.transforms import Transform
@@ -35,6 +35,7 @@ __all__ = [
     "Flow",
     "FlowDensity",
     "FlowOutlier",
+    "FlowTable",
     "Interval",
     "Ordered",
     "Simplex",
@@ -63,7 +64,7 @@ _HOMES = {
     "_space": ("CIRCLE", "POSITIVE", "REAL", "UNIT", "Interval", "Space"),
     "distributions": ("Distribution", "Flow", "trace"),
     "errors": ("UnwarpError",),
-    "estimators": ("FlowDensity", "FlowOutlier"),
+    "estimators": ("FlowDensity", "FlowOutlier", "FlowTable"),
     "flows": ("citation", "flow", "load", "save"),
     "training": ("fit", "steps"),
     "transforms": ("Transform",),

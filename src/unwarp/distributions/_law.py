@@ -30,8 +30,8 @@ class Law:
     r"""$p(\text{cell} \mid \text{others})$ for a batch: probabilities of the atoms and of the rest, and the rest's map.
 
     On its scale the rest is $y$ with $g(y)$ standard logistic, $g$ a shift, a factor and a rational-quadratic spline;
-    so its distribution function is $\sigma(g(y))$, and quantiles are exact. Around a circle $g$ is a circular spline onto
-    the uniform law.
+    so its distribution function is $\sigma(g(y))$, and quantiles are exact. Around a circle $g$ is a circular spline
+    onto the uniform law.
 
     Args:
         column: the column.

@@ -39,9 +39,9 @@ class Mixed(Distribution):
     Use it for tables with categories, gaps, heaped or bounded numbers, and where any column may be asked for given
     any others. For numbers without gaps a flow of all columns at once is faster and often sharper.
 
-    Each $p(\text{cell} \mid \text{cells})$ is exact and normalised, and so is the product in any one order; but products
-    in two orders agree only as far as the network has learned to. `log_prob` uses the order of each member, and with
-    several members the mean of their densities.
+    Each $p(\text{cell} \mid \text{cells})$ is exact and normalised, and so is the product in any one order; but
+    products in two orders agree only as far as the network has learned to. `log_prob` uses the order of each member,
+    and with several members the mean of their densities.
 
     Args:
         cells: what each of D columns holds.
@@ -176,7 +176,7 @@ class Mixed(Distribution):
         return made, weight
 
     def chance(self, encoded: Tensor, limits: Mapping[int, Limit], member: int = 0, *, draws: int = 64) -> Tensor:
-        """Log probability that unknown cells of encoded rows `(n, D, 3)` lie within limits, given the known ones, `(n,)`.
+        """Log probability that unknown cells of encoded rows `(n, D, 3)` lie within limits, given the known, `(n,)`.
 
         Exact for one limit; for several, the mean over so many draws of all but the last, the same for every row.
         """

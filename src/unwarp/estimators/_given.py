@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unwarp.data import Codes, Schema, arrow_table
-from unwarp.data._values import quote
 from unwarp.distributions import Limit, Mixed
 from unwarp.errors import DataError
 from unwarp.estimators._marginal import Marginal
@@ -45,25 +44,25 @@ def evidence(schema: Schema, known: Mapping[str, Any]) -> tuple[dict[int, float]
             continue
         if isinstance(value, tuple):
             if len(value) != 2:
-                raise DataError(f"given: expected (low, high) for {quote(name)}; got {value}. Give both ends.")
+                raise DataError(f"given: expected (low, high) for {name!r}; got {value}. Give both ends.")
             ends = [-math.inf, math.inf]
             for i, end in enumerate(value):
                 if end is not None and not (isinstance(end, float) and math.isinf(end)):
                     ends[i] = float(codes.column(name, [end], where="given")[0])
             if not ends[0] <= ends[1]:
-                raise DataError(f"given: expected low <= high for {quote(name)}; got {value}. Swap the ends.")
+                raise DataError(f"given: expected low <= high for {name!r}; got {value}. Swap the ends.")
             limits[found] = Limit(low=ends[0], high=ends[1])
         elif isinstance(value, (list, set, frozenset)):
             if not schema.modelled[found].leveled:
                 raise DataError(
-                    f"given: expected one value or (low, high) for the numbers of {quote(name)}; got a list. "
+                    f"given: expected one value or (low, high) for the numbers of {name!r}; got a list. "
                     "Ask for one after the other."
                 )
             limits[found] = Limit(values=tuple(sorted(codes.column(name, list(value), where="given").tolist())))
         else:
             code = float(codes.column(name, [value], where="given")[0])
             if math.isnan(code):
-                raise DataError(f"given: expected a value of {quote(name)}; got a missing one. Leave it out.")
+                raise DataError(f"given: expected a value of {name!r}; got a missing one. Leave it out.")
             fixed[found] = code
     return fixed, limits
 
@@ -149,7 +148,7 @@ class Given:
         place = {c.name: j for j, c in enumerate(self._schema.modelled)}.get(source)
         if place is None or place in self._fixed:
             Codes(self._schema).column(column, [], where="marginal")
-            raise DataError(f"marginal: expected a column that is not known; got {quote(column)}. Ask for another.")
+            raise DataError(f"marginal: expected a column that is not known; got {column!r}. Ask for another.")
         others = {c: limit for c, limit in self._limits.items() if c != place}
         if others:
             x = Given(self._model, self._schema, self._fixed, others, self._restore)._draw(_POOL, 0)

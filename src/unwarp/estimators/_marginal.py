@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unwarp.data import Codes, Schema
-from unwarp.data._values import LARGEST
 from unwarp.distributions import Law, Limit, Mixed, log_chance
 from unwarp.errors import ConfigError
 
 __all__ = ["Marginal"]
 
 _HALVINGS = 45
+_LARGEST = 1e150
 _TINY = 1e-7  # share of the smooth part beyond which nothing is looked for
 _PIECES = 200  # for densest intervals
 
@@ -148,7 +148,7 @@ class Marginal:
             scale = torch.where(w > 0, w / log_chance(law, self.limit).exp(), 0.0) * law.log_class[:, -1].exp()
             ones = torch.ones_like(w)
             first = torch.zeros_like(w) if low == -np.inf else law.below(low * ones)
-            upper = law.repeated(len(ends)).below(ends.repeat(len(w)).clamp(-LARGEST, LARGEST)).reshape(len(w), -1)
+            upper = law.repeated(len(ends)).below(ends.repeat(len(w)).clamp(-_LARGEST, _LARGEST)).reshape(len(w), -1)
             upper = torch.where(ends == torch.inf, 1.0, torch.where(ends == -torch.inf, 0.0, upper))
             total += (scale.unsqueeze(-1) * (upper - first.unsqueeze(-1))).sum(0).numpy()
         return total

@@ -39,8 +39,8 @@ class FlowTable(DensityMixin, BaseEstimator):
     r"""The joint law of a table's columns, whatever they hold: numbers, categories, truth values, dates, gaps.
 
     $\log p(x) = \sum_i \log p(x_{\sigma_i} \mid x_{\sigma_1}, \dots, x_{\sigma_{i-1}})$ over the cells that a row has,
-    in nats: probabilities of categories and whole numbers, densities of other numbers in the units of their columns. A row
-    with gaps scores by what is observed. When to use it: for tables with categories or gaps, to draw rows like the
+    in nats: probabilities of categories and whole numbers, densities of other numbers in the units of their columns. A
+    row with gaps scores by what is observed. When to use it: for tables with categories or gaps, to draw rows like the
     table's, to fill gaps, and to ask for any columns given any others (`given`). For numbers without gaps `FlowDensity`
     is faster and often sharper.
 
