@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -83,6 +84,7 @@ def test_committed_results_are_whole(path: Path) -> None:
         ("families", [], "maf"),
         ("images", [], "glow"),
         ("rates", [], "planar"),
+        ("synthetic", ["--contestants", "independent", "network", "trees"], "network"),
         ("stream", [], "40000 rows"),
     ],
 )
@@ -142,3 +144,28 @@ def test_images_are_read_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (train.shape, validation.shape) == ((256, 1, 28, 28), (3, 1, 28, 28))
     assert bench.independent(train, test, 256) == pytest.approx(8.0)
     assert bench.independent(0 * train, 0 * test, 256) == pytest.approx(np.log2(512 / 257), rel=1e-5)
+
+
+def test_a_network_of_pairs_is_a_probability(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sums to one over all rows that can be, a missing cell is summed over, and what was never seen is possible."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    made = load("_synthesizers")
+    rng = np.random.default_rng(0)
+    size = rng.integers(3, 9, 300)
+    kind = np.where(size + rng.normal(0, 1, 300) > 6, "oak", "elm").astype(object)
+    shade = np.where(rng.random(300) < 0.9, kind == "oak", rng.random(300) < 0.5).astype(str).astype(object)
+    shade[:30] = None
+    frame = pd.DataFrame({"size": size, "kind": kind, "shade": shade})
+    model = made.Network().fit(frame, 0)
+    names = {"size": np.arange(-40, 60), "kind": ["oak", "elm", "?"], "shade": ["True", "False", "?"]}
+    rows = pd.MultiIndex.from_product(names.values(), names=names).to_frame(index=False)
+    inside = (rows["size"] >= model.cells[0].low[0]) & (rows["size"] < model.cells[0].low[-1] + model.cells[0].wide[-1])
+    assert np.exp(model.score_samples(rows[inside])).sum() == pytest.approx(1.0)
+    row = pd.DataFrame({"size": [4] * 3, "kind": names["kind"], "shade": ["True"] * 3})
+    gap = row.iloc[:1].assign(kind=None)
+    assert np.exp(model.score_samples(gap)) == pytest.approx(np.exp(model.score_samples(row)).sum())
+    assert model.score_samples(frame).mean() > made.Network(edges=False).fit(frame, 0).score_samples(frame).mean() + 0.5
+    for contestant in (model, made.Bootstrap().fit(frame, 0), made.Trees().fit(frame, 0)):
+        drawn = contestant.sample(200, 1)
+        assert list(drawn) == list(frame) and drawn["size"].between(3, 8).all()
+        assert set(drawn["shade"].dropna()) <= {"True", "False"}
