@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -149,7 +150,7 @@ def test_images_are_read_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_network_of_pairs_is_a_probability(monkeypatch: pytest.MonkeyPatch) -> None:
     """It sums to one over all rows that can be, a missing cell is summed over, and what was never seen is possible."""
     monkeypatch.syspath_prepend(str(FOLDER))
-    made = load("_synthesizers")
+    made = importlib.import_module("_synthesizers")
     rng = np.random.default_rng(0)
     size = rng.integers(3, 9, 300)
     kind = np.where(size + rng.normal(0, 1, 300) > 6, "oak", "elm").astype(object)
