@@ -130,12 +130,12 @@ def restored(values: Any, kind: pa.DataType, levels: pa.Array | None = None) -> 
     if not pa.types.is_dictionary(kind):
         return values.cast(kind) if isinstance(values, pa.Array) else _numbers_as(values, kind)
     cells = restored(values, kind.value_type)
-    if levels is None:
-        coded = cells.dictionary_encode()
-        places, entries = coded.indices, coded.dictionary
-    else:
-        entries = restored(levels, kind.value_type)
-        places = pc.call_function("index_in", [cells], pc.SetLookupOptions(entries, skip_nulls=True))
+    return encoded(cells, kind, cells.drop_null().unique() if levels is None else restored(levels, kind.value_type))
+
+
+def encoded(cells: pa.Array, kind: pa.DataType, entries: pa.Array) -> pa.Array:
+    """Cells as a dictionary with these entries, whose indices are wider than asked for where they must be."""
+    places = pc.call_function("index_in", [cells], pc.SetLookupOptions(entries, skip_nulls=True))
     narrow = kind.index_type if len(entries) - 1 <= _range(kind.index_type)[1] else pa.int32()
     return pa.DictionaryArray.from_arrays(places.cast(narrow), entries, ordered=kind.ordered)
 

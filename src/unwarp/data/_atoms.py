@@ -31,21 +31,21 @@ def spikes(column: Values, grid: Grid | None) -> np.ndarray:
     held, least = column.held, column.total / 3000
     if column.distinct.size <= _FEW:
         return held >= max(least, 5)
-    usual = np.ones_like(held) if grid is None else _usual(column, grid)
-    found = (held >= max(least, 10)) & (held > _TIMES * usual)
+    found = held >= max(least, 10)
+    if grid is not None:
+        often = np.flatnonzero(found)
+        found[often] = held[often] > _TIMES * _usual(column, grid, often)
     if found.sum() > MOST_ATOMS:
         found &= held >= np.sort(held[found])[-MOST_ATOMS]
         found[np.flatnonzero(found)[MOST_ATOMS:]] = False
     return found
 
 
-def _usual(column: Values, grid: Grid) -> np.ndarray:
-    """How many rows a tooth of the grid holds around each value, spikes aside."""
-    size = column.distinct.size
-    place = np.arange(size)
-    first = np.clip(place - _WINDOW, 0, size - 1)
-    last = np.clip(place + _WINDOW, 0, size - 1)
+def _usual(column: Values, grid: Grid, places: np.ndarray) -> np.ndarray:
+    """How many rows a tooth of the grid holds around the distinct values at some places, spikes aside."""
+    final = column.distinct.size - 1
+    first, last = np.maximum(places - _WINDOW, 0), np.minimum(places + _WINDOW, final)
     teeth = np.round((column.distinct[last] - column.distinct[first]) / grid.step)
     share = (last - first) / np.maximum(teeth, 1.0)
-    near = np.clip(place[:, None] + np.arange(-_WINDOW, _WINDOW + 1), 0, size - 1)
+    near = np.clip(places[:, None] + np.arange(-_WINDOW, _WINDOW + 1), 0, final)
     return np.median(column.held[near], axis=1) * share

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from unwarp.data._arrow import is_text, parses, trimmed
+from unwarp.data._arrow import encoded, is_text, parses, trimmed
 from unwarp.data._column import Unit
 
 NANOSECONDS: dict[Unit, int] = {
@@ -93,6 +93,9 @@ def codes_of(column: pa.Array, clock: Clock) -> np.ndarray:
 def dates_of(codes: np.ndarray, clock: Clock, kind: pa.DataType) -> pa.Array:
     """Codes back to the type that the table had; values beyond the years 1 to 9999 become the last that it knows."""
     missing = np.isnan(codes)
+    if pa.types.is_dictionary(kind):
+        dates = dates_of(codes, clock, kind.value_type)
+        return encoded(dates, kind, dates.drop_null().unique())
     if is_text(kind):
         whole = clock.unit == "day"
         precise = {"millisecond": "ms", "microsecond": "us", "nanosecond": "us"}.get(clock.unit, "s")

@@ -43,18 +43,18 @@ def grid_of(distinct: np.ndarray, ties: float) -> Grid | None:
         Grid(step=10.0, origin=0.0)
         >>> grid_of(np.array([0.1, 0.3, 0.4]), ties=0.0)
     """
-    whole = _decimal(distinct, 0)
+    whole = decimal_grid(distinct, 0)
     if whole is not None or ties < _TIES:
         return whole
     rescaled = _rescaled(distinct)
     for places in range(1, _MOST_PLACES + 1):
-        grid = _decimal(distinct, places)
+        grid = decimal_grid(distinct, places)
         if grid is not None and (rescaled is None or grid.step > 0.9 * rescaled.step):
             return grid
     return rescaled
 
 
-def _decimal(distinct: np.ndarray, places: int) -> Grid | None:
+def decimal_grid(distinct: np.ndarray, places: int) -> Grid | None:
     """The coarsest grid of the numbers with so many decimal places.
 
     Numbers read from text are the doubles nearest to a decimal, and so is the quotient here: they are equal or not.

@@ -27,6 +27,7 @@ from unwarp.data._copies import Draft, without_copies
 from unwarp.data._dates import anchored, clock_of, codes_of, is_date, looks_dated
 from unwarp.data._declare import TYPED, Declared, declarations
 from unwarp.data._frames import arrow_table
+from unwarp.data._grid import decimal_grid
 from unwarp.data._levels import entries_of, identifies, levels_of, numeric_order, places_of, yes_no
 from unwarp.data._numeric import Values, gridded, inside, settled
 from unwarp.data._schema import Schema
@@ -170,7 +171,10 @@ def _numeric(name: str, cells: pa.Array, declared: Declared) -> _Found:
     codes = finite("fit", name, numbers_of(cells))
     if declared.kind == "periodic":
         codes = declared.low + np.mod(codes - declared.low, declared.high - declared.low)
-    fields, reasons = _numbers(name, codes, declared)
+    places = cells.type.scale if pa.types.is_decimal(cells.type) else None
+    fields, reasons = _numbers(name, codes, declared, places)
+    if pa.types.is_integer(cells.type) and np.nanmax(np.abs(codes), initial=0.0) > 2**53:
+        reasons = (*reasons, "digits beyond 2^53 are lost")
     if declared.kind == "periodic":
         fields |= {"low": declared.low, "high": declared.high}
     return _Found(fields, codes, reasons)
@@ -187,14 +191,17 @@ def finite(where: str, name: str, numbers: np.ndarray) -> np.ndarray:
     return numbers + 0.0
 
 
-def _numbers(name: str, codes: np.ndarray, declared: Declared) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Kind, grid, box and spikes of numbers (NaN where missing)."""
+def _numbers(
+    name: str, codes: np.ndarray, declared: Declared, places: int | None = None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Kind, grid, box and spikes of numbers (NaN where missing) with so many decimal places, if that is known."""
     column = Values.of(name, codes)
     if column.distinct.size < 2:
         return {"kind": declared.kind or "real"}, ()
     if declared.kind == "positive":
         inside(column, 0.0, np.inf)
-    grid = gridded(column, declared)
+    grid = None if places is None or declared.step else decimal_grid(column.distinct, places)
+    grid = gridded(column, declared) if grid is None else grid
     atoms = spikes(column, grid)
     rest = column.without(atoms) if column.rows.size - column.held[atoms].sum() >= 20 and (~atoms).sum() > 1 else column
     if grid is None and rest is not column:
@@ -206,7 +213,7 @@ def _numbers(name: str, codes: np.ndarray, declared: Declared) -> tuple[dict[str
     if declared.kind == "bounded":
         inside(column, np.nextafter(declared.low, -np.inf), np.nextafter(declared.high, np.inf))
     told = [reason]
-    if grid is not None:
+    if grid is not None and fields["kind"] != "integer":
         told.append(f"on a grid of {grid.step:.6g}, {_percent(column.ties)} of the rows repeat a value")
     if atoms.any():
         fields["atoms"] = tuple(column.distinct[atoms].tolist())
