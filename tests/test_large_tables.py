@@ -12,15 +12,17 @@ import time
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
 from unwarp.cli import main
-from unwarp.data import write_table
+from unwarp.data import TableFile, read_table, write_table
 from unwarp.errors import ConfigError, DataError
 from unwarp.estimators import (
     BatchScorer,
     FlowDensity,
+    FlowTable,
     Tally,
     _scores,
     score_parts,
@@ -222,6 +224,77 @@ def test_csv_in_parts(score, home, tmp_path):
     score("parts", data=tmp_path / "t.csv", shard=(2, 2))
     score("parts", data=tmp_path / "t.csv")
     assert pq.read_table(tmp_path / "parts")["log_prob"].to_numpy() == pytest.approx(wanted(home), abs=1e-9)
+
+
+# Tables of any kind
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory):
+    """A mixed table, a model of it, and what its rows score."""
+    folder = tmp_path_factory.mktemp("pets")
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["cat", "dog", "hen"], 300)
+    frame = pd.DataFrame({
+        "kind": pd.Categorical(kind), "weight": rng.normal(size=300) + 5, "legs": np.where(kind == "hen", 2, 4),
+        "shop": "here", "tame": rng.random(300) < 0.5,
+        "born": pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(300), "D"),
+    })  # fmt: skip
+    frame.loc[::7, "weight"] = np.nan
+    frame.loc[3::11, "kind"] = None
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    model = FlowTable(max_steps=4, random_state=0, hidden=16, blocks=1).fit(table)
+    model.save(folder / "m.safetensors")
+    pq.write_table(table, folder / "t.parquet", row_group_size=70)
+    pa.csv.write_csv(table, folder / "t.csv")
+    np.save(folder / "scores.npy", model.score_samples(table))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_mixed_tables_are_scored_in_pieces(pets, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(_scores, "_BATCH", 20)
+    score_table(pets / name, pets / "m.safetensors", tmp_path / "s.parquet")
+    found = pq.read_table(tmp_path / "s.parquet")["log_prob"].to_numpy()
+    assert found == pytest.approx(np.load(pets / "scores.npy"), abs=1e-9)
+    for shard in ((2, 2), (1, 2)):
+        score_parts(pets / name, pets / "m.safetensors", tmp_path / "parts", part=50, shard=shard)
+    assert pq.read_table(tmp_path / "parts")["log_prob"].to_numpy() == pytest.approx(found, abs=1e-9)
+    assert verify_scores(tmp_path / "parts", pets / name).complete
+
+
+def test_a_mixed_table_without_what_it_need_not_have(pets, tmp_path):
+    short = pq.read_table(pets / "t.parquet").drop_columns(["shop"])
+    pq.write_table(short, tmp_path / "t.parquet")
+    score_table(tmp_path / "t.parquet", pets / "m.safetensors", tmp_path / "s.parquet")
+    found = pq.read_table(tmp_path / "s.parquet")["log_prob"].to_numpy()
+    assert found == pytest.approx(np.load(pets / "scores.npy"), abs=1e-9)
+    pq.write_table(short.drop_columns(["weight"]), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="weight"):
+        score_table(tmp_path / "t.parquet", pets / "m.safetensors", tmp_path / "s.parquet")
+
+
+def test_rows_of_a_mixed_table_keep_their_numbers(pets, tmp_path, monkeypatch):
+    monkeypatch.setattr(_scores, "_BATCH", 20)
+    frame = pd.read_csv(pets / "t.csv", dtype=str)
+    frame.loc[150:, "kind"] = "fox"
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.warns(UserWarning, match='"fox" of column "kind" in row 151') as told:
+        score_table(tmp_path / "new.csv", pets / "m.safetensors", tmp_path / "s.parquet")
+    assert len(told) == 1
+    frame.loc[200, "weight"] = "heavy"
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    with (
+        pytest.warns(UserWarning, match="never seen"),
+        pytest.raises(DataError, match=r'new\.csv: .*"weight"; got "heavy" in row 201'),
+    ):
+        score_table(tmp_path / "new.csv", pets / "m.safetensors", tmp_path / "s.parquet")
+
+
+def test_a_sample_of_texts_has_types(pets):
+    whole = read_table(pets / "t.csv", kinds="any")
+    assert TableFile(pets / "t.csv", kinds="any").sample(1000).equals(whole)
+    assert TableFile(pets / "t.csv", kinds="any").sample(50).schema == whole.schema
 
 
 # On the command line

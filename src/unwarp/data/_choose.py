@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -52,6 +52,11 @@ def choose(where: str, header: list[str], ignore: Sequence[str], columns: Sequen
         raise DataError(f"{where}: expected at least one column; got none. Ignore fewer columns.")
     places = {name: place for place, name in enumerate(header)}
     return [places[name] for name in wanted]
+
+
+def present(header: list[str], columns: Sequence[str] | None, optional: Collection[str]) -> Sequence[str] | None:
+    """The columns asked for, without those that are optional and not there."""
+    return None if columns is None else [name for name in columns if name in header or name not in optional]
 
 
 def numbers(where: str, table: pa.Table, place: Callable[[int], str]) -> pa.Table:

@@ -6,13 +6,16 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from unwarp.data._csv_stream import CsvPieces
 from unwarp.data._io import PARQUET, SEPARATED, kind_of, readable
+from unwarp.data._mixed import retyped
 from unwarp.data._parquet import ParquetPieces
+from unwarp.data._values import quote
 from unwarp.errors import ConfigError
 
 _END = 1 << 20  # bytes at either end of a file that say which one it is
@@ -20,7 +23,7 @@ _FOREVER = 1 << 62
 
 
 class TableFile:
-    r"""The numeric columns of a CSV or Parquet file of any size, read in pieces: memory stays flat.
+    r"""The columns of a CSV or Parquet file of any size, read in pieces: memory stays flat.
 
     When to use it: for tables that `read_table` finds too large, or to draw a sample of one. What a file may hold is as
     for `read_table`; a value that can't be used is found when its piece is read. Parquet files are read by row groups
@@ -30,6 +33,9 @@ class TableFile:
         path: Where the file lies. The suffix says what it is.
         ignore: Columns to leave out, by name.
         columns: The columns to read, in this order, whatever else the file holds; all by default.
+        optional: Those of them that need not be there.
+        kinds: ``"numbers"``, or ``"any"`` for what `Codes` understands: a Parquet file as it is, and texts in
+            all columns of a CSV file, None where a cell is missing (a piece doesn't tell what the whole column is).
 
     Attributes:
         path: Where the file lies.
@@ -52,15 +58,23 @@ class TableFile:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, ignore: Iterable[str] = (), columns: Sequence[str] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        ignore: Iterable[str] = (),
+        columns: Sequence[str] | None = None,
+        optional: Iterable[str] = (),
+        kinds: Literal["numbers", "any"] = "numbers",
     ) -> None:
-        self.path = Path(path)
+        if kinds not in {"numbers", "any"}:
+            raise ConfigError(f'TableFile: expected kinds "numbers" or "any"; got {quote(kinds)}. Choose one.')
+        self.path, wanted = Path(path), (tuple(ignore), columns, frozenset(optional))
         kind, squeezed = kind_of(self.path)
         with readable(self.path):
             if kind in PARQUET:
-                self._pieces = ParquetPieces.open(self.path, tuple(ignore), columns)
+                self._pieces = ParquetPieces.open(self.path, *wanted, mixed=kinds == "any")
             else:
-                self._pieces = CsvPieces.open(self.path, squeezed, SEPARATED[kind], tuple(ignore), columns)
+                self._pieces = CsvPieces.open(self.path, squeezed, SEPARATED[kind], *wanted, mixed=kinds == "any")
             self.names, self.decoded = self._pieces.names, self._pieces.decoded
         self.known_rows: int | None = self._pieces.rows
 
@@ -83,7 +97,7 @@ class TableFile:
         return digest.hexdigest()
 
     def batches(self, among: Iterable[tuple[int, int]] | None = None, *, size: int = 65_536) -> Iterator[pa.Table]:
-        """The rows in order, as tables of int64 and float64 columns (a CSV file's are all float64).
+        """The rows in order, as tables; numbers are int64 and float64 columns (a CSV file's are all float64).
 
         Args:
             among: Ranges ``(start, stop)`` of row numbers from 0, rising and apart; all rows by default. Row groups
@@ -107,7 +121,7 @@ class TableFile:
         """Rows drawn without replacement, each as likely as any other, in the order of the file; all if it has fewer.
 
         Each row of the file gets a random number, and the lowest win: one pass, with at most about twice the sample in
-        memory.
+        memory. Columns of any kind from a CSV file get the types of what they hold, as `read_table` would give them.
 
         Raises:
             ConfigError: When `rows` is below 1.
@@ -128,7 +142,8 @@ class TableFile:
             if len(keys) >= 2 * rows:
                 kept, keys, bound = _lowest(kept, keys, rows)
         self.known_rows = total
-        return _lowest(kept, keys, rows)[0][0]
+        table = _lowest(kept, keys, rows)[0][0]
+        return retyped(table) if isinstance(self._pieces, CsvPieces) and self._pieces.mixed else table
 
 
 def _lowest(kept: list[pa.Table], keys: np.ndarray, rows: int) -> tuple[list[pa.Table], np.ndarray, float]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv
 
 from unwarp.data._arrow import MISSING, NUMBER, PADDED, is_text, parses, plain, trimmed
 
@@ -35,6 +36,23 @@ def read_mixed(read: Callable[..., pa.Table], places: list[int]) -> pa.Table:
             if parses(plain(column), PADDED, missing=False).any():
                 columns[i] = pa.chunked_array([trimmed(plain(column)).cast(pa.string())])
     return pa.table(columns, names=table.column_names)
+
+
+def retyped(table: pa.Table) -> pa.Table:
+    """A table of texts as `read_mixed` would have read it."""
+    names = [str(place) for place in range(table.num_columns)]
+    sink = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(table.rename_columns(names), sink)
+    text = sink.getvalue()
+
+    def read(places: list[int], **options: Any) -> pa.Table:
+        return pyarrow.csv.read_csv(
+            pa.BufferReader(text),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(include_columns=[str(place) for place in places], **options),
+        )
+
+    return read_mixed(read, list(range(table.num_columns))).rename_columns(table.column_names)
 
 
 def _told(column: pa.ChunkedArray) -> Any:

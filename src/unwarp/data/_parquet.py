@@ -1,6 +1,6 @@
 """The Parquet side of `read_table` and `TableFile`: columns judged by metadata before anything is decoded."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from unwarp.data._arrow import known
-from unwarp.data._choose import cap, choose, drop, most_columns, numbers, numeric, type_words
+from unwarp.data._choose import cap, choose, drop, most_columns, numbers, numeric, present, type_words
 from unwarp.data._values import quote
 from unwarp.errors import DataError
 
@@ -48,25 +48,36 @@ def _read_mixed(path: Path, ignore: tuple[str, ...], columns: Sequence[str] | No
 
 @dataclass(frozen=True)
 class ParquetPieces:
-    """The chosen numeric columns of a Parquet file, to be read piece by piece.
+    """The chosen columns of a Parquet file, to be read piece by piece.
 
     Args:
         path: Where the file lies.
         names: Of the columns.
         groups: How many rows each row group has.
+        mixed: Whether columns may hold anything that a schema knows.
     """
 
     path: Path
     names: list[str]
     groups: tuple[int, ...]
+    mixed: bool
 
     @classmethod
-    def open(cls, path: Path, ignore: tuple[str, ...], columns: Sequence[str] | None) -> "ParquetPieces":
-        """Look at the metadata, and refuse columns that hold no numbers."""
+    def open(
+        cls,
+        path: Path,
+        ignore: tuple[str, ...],
+        columns: Sequence[str] | None,
+        optional: Collection[str],
+        *,
+        mixed: bool,
+    ) -> "ParquetPieces":
+        """Look at the metadata, and refuse columns that hold no numbers, or what no schema knows."""
         with path.open("rb") as source, pyarrow.parquet.ParquetFile(source) as file:
-            names = _names(path, file, ignore, columns)
+            columns = present(list(file.schema_arrow.names), columns, optional)
+            names = _names(path, file, ignore, columns, known if mixed else numeric)
             found = file.metadata
-            return cls(path, names, tuple(found.row_group(i).num_rows for i in range(found.num_row_groups)))
+            return cls(path, names, tuple(found.row_group(i).num_rows for i in range(found.num_row_groups)), mixed)
 
     @property
     def rows(self) -> int:
@@ -92,7 +103,7 @@ class ParquetPieces:
                     continue
                 for batch in file.iter_batches(size, row_groups=[group], columns=self.names):
                     table = pa.Table.from_batches([batch]).select(self.names)
-                    yield start, self._numbers(table, start)
+                    yield start, table if self.mixed else self._numbers(table, start)
                     start += len(table)
 
     def _numbers(self, table: pa.Table, start: int) -> pa.Table:

@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from unwarp import flows
 from unwarp.errors import ConfigError, DataError
 from unwarp.estimators._density import FlowDensity
+from unwarp.estimators._mixed import FlowTable
 
-__all__ = ["BatchScorer", "Precision", "log_probs"]
+__all__ = ["BatchScorer", "Precision", "load_model", "log_probs"]
 
 Precision = Literal["float64", "float32"]
 
@@ -54,7 +56,7 @@ class BatchScorer:
     ) -> None:
         if precision not in ("float64", "float32"):
             raise ConfigError(f'BatchScorer: expected "float64" or "float32"; got {precision!r}. Choose one.')
-        self.model: Any = FlowDensity.load(model) if isinstance(model, (str, os.PathLike)) else model
+        self.model: Any = load_model(model) if isinstance(model, (str, os.PathLike)) else model
         self.keep = None if keep is None else tuple(keep)
         self.name = name
         self.precision: Precision = precision
@@ -90,8 +92,22 @@ class BatchScorer:
         return pa.schema([*fields, pa.field(self.name, pa.float64())])
 
 
+def load_model(path: str | os.PathLike[str]) -> FlowDensity | FlowTable:
+    """The estimator in a model file, of whichever kind.
+
+    Raises:
+        BundleError: When there is none.
+    """
+    training = flows.read_config(path)["training"] or {}
+    return FlowTable.load(path) if training.get("estimator") == "table" else FlowDensity.load(path)
+
+
 def log_probs(model: Any, table: pa.Table, precision: Precision) -> NDArray[np.float64]:
     """The log density of each row under an estimator with a schema; columns are found by name."""
+    if not isinstance(model, FlowDensity):
+        if precision != "float64":
+            raise ConfigError("score: expected float64 for a mixed table; got float32. Leave it out.")
+        return model.score_samples(table)
     names = model.schema_.names
     missing = [name for name in names if name not in table.column_names]
     if missing:
@@ -99,6 +115,6 @@ def log_probs(model: Any, table: pa.Table, precision: Precision) -> NDArray[np.f
             f"score: expected the columns of the model; got a table without {missing[0]!r}. Add or rename it."
         )
     rows: Any = table.select(names)
-    if isinstance(model, FlowDensity) and "feature_names_in_" not in vars(model):  # fitted to an array
+    if "feature_names_in_" not in vars(model):  # fitted to an array
         rows = np.column_stack([column.to_numpy() for column in rows.columns])
     return model.score_samples(rows) if precision == "float64" else model.score_samples(rows, precision=precision)

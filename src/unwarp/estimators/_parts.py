@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -38,6 +39,7 @@ class Plan(BaseModel):
         rows: How many it has.
         part: Rows of a part.
         columns: Those that are scored.
+        kinds: Of what they may hold.
         model: Digest of the model file.
         precision: In which scores are computed.
     """
@@ -49,6 +51,7 @@ class Plan(BaseModel):
     rows: _Count
     part: Annotated[int, Field(ge=1, le=1 << 40)]
     columns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    kinds: Literal["numbers", "any"]
     model: _Digest
     precision: Literal["float64", "float32"]
 
@@ -111,19 +114,33 @@ class RowDigest:
     """A digest of the values of rows that come in tables; how the rows are cut into tables does not matter."""
 
     def __init__(self) -> None:
-        self._columns: dict[str, hashlib.blake2b] = {}
+        self._columns: dict[str, list[hashlib.blake2b]] = {}
 
     def update(self, table: pa.Table) -> None:
         """Take in the rows of one more table of the same columns."""
         for name, column in zip(table.column_names, table.columns, strict=True):
-            values = column.to_numpy()
             if name not in self._columns:
-                self._columns[name] = hashlib.blake2b(f"{name}\n{values.dtype}\n".encode(), digest_size=16)
-            self._columns[name].update(memoryview(values).cast("B"))
+                key = f"{name}\n{column.type}".encode()
+                self._columns[name] = [hashlib.blake2b(key, digest_size=16) for _ in range(3)]
+            for digest, piece in zip(self._columns[name], _bytes(column), strict=False):
+                digest.update(piece)
 
     def hexdigest(self) -> str:
         """The digest of all rows so far."""
-        return _hash(b"".join(column.digest() for column in self._columns.values()))
+        return _hash(b"".join(digest.digest() for column in self._columns.values() for digest in column))
+
+
+def _bytes(column: pa.ChunkedArray) -> list[Any]:
+    """What a column holds: which cells are missing, then numbers, or texts and their lengths."""
+    gone = np.asarray(column.is_null())
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        return [gone.tobytes(), column.fill_null(0).to_numpy().tobytes()]
+    texts = [str(cell) for cell in column.to_pylist()]
+    return [
+        gone.tobytes(),
+        np.array([len(text) for text in texts]).tobytes(),
+        "".join(texts).encode(),
+    ]
 
 
 def digest_of(path: Path) -> str:
@@ -240,7 +257,7 @@ def verify_scores(folder: str | os.PathLike[str], data: str | os.PathLike[str] |
 
 def _changed(plan: Plan, markers: dict[int, Marker], data: str | os.PathLike[str]) -> Iterator[int]:
     """Parts whose rows in the table are not those that were scored."""
-    file = TableFile(data, columns=list(plan.columns))
+    file = TableFile(data, columns=list(plan.columns), kinds=plan.kinds)
     if file.rows != plan.rows:
         raise DataError(
             f"{file.path.name}: expected the table of {plan.rows} rows that was scored; got {file.rows}. Name that one."

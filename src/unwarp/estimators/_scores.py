@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from unwarp.data import TableFile, write_table
 from unwarp.errors import ConfigError, DataError
-from unwarp.estimators._batches import Precision, log_probs
+from unwarp.estimators._batches import Precision, load_model, log_probs
 from unwarp.estimators._density import FlowDensity
+from unwarp.estimators._mixed import FlowTable
 from unwarp.estimators._parts import Marker, Plan, RowDigest, begin, digest_of, is_done
 from unwarp.estimators._tally import Tally
 
@@ -54,7 +57,7 @@ def score_table(
     tallies: list[Tally] = []
 
     def blocks() -> Iterator[pa.Table]:
-        scored, rows = _scored(estimator, file.batches(size=_BATCH), precision), 0
+        scored, rows = _scored(estimator, file, None, precision), 0
         held: list[np.ndarray] = []
         for _, scores, error in scored:
             tallies.append(Tally.of(scores, start=rows, float32_error=error))
@@ -130,7 +133,7 @@ def score_parts(
     estimator, file = _opened(data, model)
     plan = Plan(
         table=file.identity, rows=_count(file), part=part, columns=tuple(file.names), model=digest_of(Path(model)),
-        precision=precision,
+        precision=precision, kinds=_kinds(estimator),
     )  # fmt: skip
     begin(where, plan)
     mine = range(number - 1, plan.parts, shards)
@@ -143,7 +146,7 @@ def score_parts(
             progress(done + rows, total)
 
     ranges = [(plan.rows_of(place).start, plan.rows_of(place).stop) for place in todo]
-    scored = _scored(estimator, file.batches(ranges, size=_BATCH), precision)
+    scored = _scored(estimator, file, ranges, precision)
     for place in todo:
         found[place] = _write_part(where, plan, place, scored, tell)
         done += len(plan.rows_of(place))
@@ -178,13 +181,22 @@ def _write_part(folder: Path, plan: Plan, place: int, scored: _Scored, tell: Cal
     return marker
 
 
-def _opened(data: _Path, model: _Path) -> tuple[FlowDensity, TableFile]:
-    """The model, and the table's columns that it wants."""
-    estimator = FlowDensity.load(model)
+def _opened(data: _Path, model: _Path) -> tuple[FlowDensity | FlowTable, TableFile]:
+    """The model, and the table's columns that it wants; a mixed model does without those that say nothing new."""
+    estimator = load_model(model)
+    columns = [column for column in estimator.schema_.columns if column.role != "ignored"]
+    optional: list[str] = []
+    if isinstance(estimator, FlowTable):
+        optional = [column.name for column in columns if column.role != "modelled"]
+    names = [column.name for column in columns]
     try:
-        return estimator, TableFile(data, columns=estimator.schema_.names)
+        return estimator, TableFile(data, columns=names, optional=optional, kinds=_kinds(estimator))
     except DataError as error:
         raise _without_advice(error) from error
+
+
+def _kinds(estimator: FlowDensity | FlowTable) -> Literal["numbers", "any"]:
+    return "any" if isinstance(estimator, FlowTable) else "numbers"
 
 
 def _count(file: TableFile) -> int:
@@ -194,9 +206,13 @@ def _count(file: TableFile) -> int:
         raise _without_advice(error) from error
 
 
-def _scored(estimator: Any, batches: Iterable[pa.Table], precision: Precision) -> _Scored:
-    """Each batch with its log densities and how far they may be from those in float64."""
-    batches = iter(batches)
+def _scored(
+    estimator: FlowDensity | FlowTable, file: TableFile, ranges: list[tuple[int, int]] | None, precision: Precision
+) -> _Scored:
+    """Each batch of the ranges with its log densities and how far they may be from those in float64."""
+    batches = file.batches(ranges, size=_BATCH)
+    starts = itertools.chain(*(range(low, high, _BATCH) for low, high in ranges or [(0, 1 << 62)]))
+    told = False
     while True:
         try:
             table = next(batches, None)
@@ -204,8 +220,27 @@ def _scored(estimator: Any, batches: Iterable[pa.Table], precision: Precision) -
             raise _without_advice(error) from error
         if table is None:
             return
-        scores = log_probs(estimator, table, precision)
-        yield table, scores, estimator.float32_error_ if precision == "float32" else 0.0
+        start = next(starts)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            try:
+                scores = log_probs(estimator, table, precision)
+            except DataError as error:
+                raise DataError(_placed(str(error), file.path.name, start)) from error
+        if found and not told:  # once is enough: each batch would tell
+            warnings.warn(_placed(str(found[0].message), file.path.name, start), found[0].category, stacklevel=2)
+            told = True
+        yield (
+            table,
+            scores,
+            estimator.float32_error_ if isinstance(estimator, FlowDensity) and precision == "float32" else 0.0,
+        )
+
+
+def _placed(message: str, name: str, start: int) -> str:
+    """What was said about a batch, with the row's number in the whole table."""
+    message = re.sub(r"\bin row (\d+)", lambda found: f"in row {int(found[1]) + start}", message)
+    return message.replace("score_samples", name, 1)
 
 
 def _without_advice(error: DataError) -> DataError:
