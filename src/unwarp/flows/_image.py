@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Literal, TypedDict, Unpack
 
@@ -100,7 +100,7 @@ def glow(features: Image, *, convolution: Convolution = "pixel", **pixels: Unpac
     which starts as the identity.
     """
     steps = partial(_convolved, univariate=Affine(), convolution=convolution, inner=1)
-    return _images("glow", features, pixels, steps)
+    return _images("glow", features, pixels, steps, given=())
 
 
 @recipe
@@ -167,8 +167,19 @@ def residual_image(
     return _images("residual_image", features, pixels, partial(_residual, lipschitz=lipschitz, ladj=ladj))
 
 
-def _images(name: str, shape: Image, pixels: Pixels, after: Within, *, before: Within | None = None) -> Flow:
-    """Reals, then levels of layers before and after a squeeze, then a normal base: the flow of a recipe for images."""
+def _images(
+    name: str,
+    shape: Image,
+    pixels: Pixels,
+    after: Within,
+    *,
+    before: Within | None = None,
+    given: Sequence[int] | None = None,
+) -> Flow:
+    """Reals, then levels of layers before and after a squeeze, then a normal base: the flow of a recipe for images.
+
+    The network that models what is done early given the rest has the hidden layers `given`, or those of `pixels`.
+    """
     channels, height, width = shape
     most = min((size & -size).bit_length() - 1 for size in (height, width))
     if pixels["levels"] > most:
@@ -183,7 +194,7 @@ def _images(name: str, shape: Image, pixels: Pixels, after: Within, *, before: W
         channels, height, width = squeeze.codomain.shape
         late = after((channels, height, width), pixels)
         if level < pixels["levels"] - 1:
-            late.append(_coupling((channels, height, width), Affine(), pixels))
+            late.append(_coupling((channels, height, width), Affine(), pixels, hidden=given))
         levels.append(Compose([*early, squeeze, *late]))
         channels = channels // 2
     return Flow(Compose([*_to_reals(shape, pixels), MultiScale(levels)]), Normal(math.prod(shape)))
@@ -211,13 +222,20 @@ def _fill(shape: Image, pixels: Pixels) -> Transform:
 
 
 def _coupling(
-    shape: Image, univariate: Univariate, pixels: Pixels, *, second: bool = False, inner: int = 3
+    shape: Image,
+    univariate: Univariate,
+    pixels: Pixels,
+    *,
+    second: bool = False,
+    inner: int = 3,
+    hidden: Sequence[int] | None = None,
 ) -> Coupling:
     """One that keeps the first half of the channels, or the second."""
+    hidden = pixels["hidden"] if hidden is None else hidden
     half, context = shape[0] // 2, pixels["context"]
     kept = half if not second else shape[0] - half
     out = (shape[0] - kept) * univariate.n_params
-    net = ConvNet(kept, out, hidden=pixels["hidden"], inner=inner, context=context)
+    net = ConvNet(kept, out, hidden=hidden, inner=inner, context=context)
     keep = [(i < half) != second for i in range(shape[0])]
     return Coupling(shape, univariate, net, mask=keep, context=context)
 
