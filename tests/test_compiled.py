@@ -13,6 +13,7 @@ from unwarp.distributions import Flow, Normal
 from unwarp.networks import MLP
 from unwarp.training import FreeForm, fit, likelihood, noisy_likelihood
 from unwarp.training._checkpoint import read_checkpoint
+from unwarp.training._gradient import program_options
 from unwarp.transforms import ActNorm, Compose, Coupling, Standardize
 from unwarp.univariates import Affine, RationalQuadratic
 
@@ -52,6 +53,13 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     monkeypatch.setattr(torch, "compile", captured)
     return made
+
+
+@pytest.mark.parametrize("pure", [True, False])
+def test_steps_are_played_back_on_cuda_alone(pure):
+    found = {name: program_options(torch.device(name), pure=pure) for name in ("cpu", "cuda")}
+    assert found["cuda"] == {**found["cpu"], "triton.cudagraphs": True}
+    assert ("guard_filter_fn" in found["cpu"]) == pure
 
 
 def near(a: Flow, b: Flow) -> bool:

@@ -15,7 +15,7 @@ from torch.func import functional_call, grad_and_value
 from unwarp.distributions import Distribution
 from unwarp.training._objectives import Objective, likelihood
 
-__all__ = ["Gradient"]
+__all__ = ["Gradient", "program_options"]
 
 Arguments = tuple[Tensor, Tensor | None, Tensor | None]
 
@@ -23,8 +23,9 @@ Arguments = tuple[Tensor, Tensor | None, Tensor | None]
 class Gradient:
     """Called with a batch, it leaves gradients in the parameters and returns the loss.
 
-    Compiled, loss and gradients are one graph without autograd's bookkeeping between them; what cannot be compiled
-    is done as ever, and one warning says so.
+    Compiled, loss and gradients are one graph without autograd's bookkeeping between them, on CUDA recorded once and
+    played back; what cannot be compiled is done as ever, and one warning says so. Played back, gradients lie where
+    those of the step before lay, so that they are good until the next call.
 
     Args:
         flow: what the objective is given.
@@ -57,7 +58,10 @@ class Gradient:
         """What the program finds, made by the first call; None where it cannot be, or be no longer."""
         try:
             if self._program is None:
-                self._program = _compiled(whole, pure=self._objective is likelihood)
+                options = program_options(batch[0].device, pure=self._objective is likelihood)
+                self._program = _compiled(whole, options)
+            if batch[0].is_cuda:
+                torch.compiler.cudagraph_mark_step_begin()
             with torch.no_grad():
                 return self._program(self._values, *batch)
         except Exception as error:
@@ -83,19 +87,26 @@ class _Whole(nn.Module):
         return self.objective(self.flow, *batch)
 
 
-def _compiled(whole: _Whole, *, pure: bool) -> Callable[..., Any]:
-    """Parameters and a batch to (gradients, loss), for batches of one size.
+def program_options(device: torch.device, *, pure: bool) -> dict[str, Any]:
+    """How to compile for a device.
 
-    Where the objective is known to depend on nothing else (`pure`), torch need not look for changes before each call,
-    which takes longer than the arithmetic of a small step.
+    Where the objective is known to depend on nothing but its arguments (`pure`), torch need not look for changes before
+    each call, which takes longer than the arithmetic of a small step.
     """
+    options: dict[str, Any] = {"fallback_random": True}
+    if device.type == "cuda":  # hundreds of small kernels, started by one call
+        options["triton.cudagraphs"] = True
+    if pure and "skip_all_guards_unsafe" in dir(torch.compiler):
+        options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
+    return options
+
+
+def _compiled(whole: _Whole, options: dict[str, Any]) -> Callable[..., Any]:
+    """Parameters and a batch to (gradients, loss), for batches of one size."""
 
     def both(values: dict[str, Tensor], *batch: *Arguments) -> Any:
         return grad_and_value(lambda v: functional_call(whole, v, batch))(values)
 
     # torch keeps what it compiles by code object and gives up after some: each run has a code object of its own
     own = types.FunctionType(both.__code__.replace(), globals(), closure=both.__closure__)
-    options: dict[str, Any] = {"fallback_random": True}
-    if pure and "skip_all_guards_unsafe" in dir(torch.compiler):
-        options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
     return torch.compile(own, fullgraph=True, dynamic=False, options=options)
