@@ -51,18 +51,20 @@ def make_model(data: Path, path: Path, args: argparse.Namespace) -> None:
     FlowDensity(args.recipe, max_steps=args.steps, random_state=0).fit(sample).save(path)
 
 
-def peak(process: subprocess.Popen[str], until: Callable[[], bool] = lambda: False) -> float:
-    """Wait for a process, or kill it once `until` says so; its peak of resident memory in MiB."""
-    highest, status = 0, Path(f"/proc/{process.pid}/status")
+def peak(process: subprocess.Popen[str], until: Callable[[], bool] = lambda: False) -> tuple[float, float]:
+    """Wait for a process, or kill it once `until` says so; its peak of resident memory in MiB and processor seconds."""
+    highest, ticks, status = 0, 0, Path(f"/proc/{process.pid}/status")
     while process.poll() is None:
         with contextlib.suppress(OSError):
             found = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
             highest = max([highest, *(int(line.split()[1]) for line in found)])
+            times = status.with_name("stat").read_text().rpartition(")")[2].split()[11:13]
+            ticks = max(ticks, sum(map(int, times)))
         if until():
             process.send_signal(signal.SIGKILL)
             process.wait()
         time.sleep(0.05)
-    return highest / 1024
+    return highest / 1024, ticks / os.sysconf("SC_CLK_TCK")
 
 
 def started(*words: str | Path, threads: int) -> subprocess.Popen[str]:
@@ -77,7 +79,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     data, model, parts = folder / "table.parquet", folder / "model.safetensors", folder / "scores"
     make_table(data, args.rows, args.group)
     make_model(data, model, args)
-    torch = peak(started("-c", "import torch; torch.randn(512, 512) @ torch.randn(512, 512)", threads=args.threads))
+    torch, _ = peak(started("-c", "import torch; torch.randn(512, 512) @ torch.randn(512, 512)", threads=args.threads))
     options = ["--part", str(args.part), "--json", *(["--float32"] if args.precision == "float32" else [])]
     words = ["-m", "unwarp", "score", data, "-m", model, "-o", parts, *options]
     wanted = max(1, round(args.killed * -(-args.rows // args.part)))
@@ -86,17 +88,17 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         return len(list(parts.glob("_part-*.json"))) >= wanted
 
     first = started(*words, threads=args.threads)
-    first_peak = peak(first, enough)
+    first_peak, _ = peak(first, enough)
     assert first.returncode == -signal.SIGKILL, "the first run ended before it was killed"
     kept = {path: path.stat().st_mtime_ns for path in parts.glob("_part-*.json")}
     begun = time.perf_counter()
     second = started(*words, threads=args.threads)
-    second_peak = peak(second)
+    second_peak, processor = peak(second)
     seconds = time.perf_counter() - begun
     told = json.loads(second.communicate()[0])
     begun = time.perf_counter()
     proof = started("-m", "unwarp", "verify", parts, "--data", data, "--json", threads=args.threads)
-    proof_peak = peak(proof)
+    proof_peak, _ = peak(proof)
     verified = json.loads(proof.communicate()[0])
     now = args.rows - sum(json.loads(path.read_text())["rows"] for path in kept)
     return {
@@ -110,6 +112,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "complete": verified["complete"] and proof.returncode == 0,
         "differences": differences(data, model, parts, args),
         "rows_per_second": now / seconds,
+        "rows_per_processor_second": now / processor,
         "seconds_after_kill": seconds,
         "verify_seconds": time.perf_counter() - begun,
         "torch_mib": torch,
@@ -167,8 +170,16 @@ def main() -> None:
     for name, cell in record.cells().items():
         lost = cell["complete"] and cell["rows_in_folder"] == cell["rows_scored"]
         beyond = max(cell["beyond_torch_mib"].values())
-        lines.append([name, f"{cell['rows_per_second']:,.0f}", f"{beyond:,.0f}", "no" if lost else "yes"])
-    print(_record.table(lines, ["table", "rows/s", "MiB beyond torch", "lost or doubled"]))
+        lines.append(
+            [
+                name,
+                f"{cell['rows_per_second']:,.0f}",
+                f"{cell['rows_per_processor_second']:,.0f}",
+                f"{beyond:,.0f}",
+                "no" if lost else "yes",
+            ]
+        )
+    print(_record.table(lines, ["table", "rows/s", "rows/processor s", "MiB beyond torch", "lost or doubled"]))
 
 
 if __name__ == "__main__":
