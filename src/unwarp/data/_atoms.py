@@ -9,7 +9,7 @@ from unwarp.data._grid import Grid
 from unwarp.data._numeric import Values
 
 _FEW = 20  # numbers of so few values are taken value by value
-_WINDOW = 10
+_WINDOW = 5
 _TIMES = 5.0  # how far a spike stands out of its neighbours
 
 
@@ -17,7 +17,7 @@ def spikes(column: Values, grid: Grid | None) -> np.ndarray:
     """Which of the distinct values have probability of their own, ``(values,)`` bool.
 
     Of numbers with at most 20 values, each that a few rows hold. Of others, those that at least ten rows and one
-    in 3,000 hold, and five times as many as a tooth of the grid nearby (the median of its ten neighbours on
+    in 3,000 hold, and five times as many as a tooth of the grid nearby (the median of its five neighbours on
     either side, times the share of teeth that hold anything). Without a grid a value comes once, so every value that is
     repeated so often counts.
 
@@ -47,5 +47,6 @@ def _usual(column: Values, grid: Grid, places: np.ndarray) -> np.ndarray:
     first, last = np.maximum(places - _WINDOW, 0), np.minimum(places + _WINDOW, final)
     teeth = np.round((column.distinct[last] - column.distinct[first]) / grid.step)
     share = (last - first) / np.maximum(teeth, 1.0)
-    near = np.clip(places[:, None] + np.arange(-_WINDOW, _WINDOW + 1), 0, final)
-    return np.median(column.held[near], axis=1) * share
+    near = places[:, None] + np.delete(np.arange(-_WINDOW, _WINDOW + 1), _WINDOW)
+    there = (near >= 0) & (near <= final)
+    return np.nanmedian(np.where(there, column.held[np.clip(near, 0, final)], np.nan), axis=1) * share

@@ -217,9 +217,9 @@ def _numbers(
         told.append(f"on a grid of {grid.step:.6g}, {_percent(column.ties)} of the rows repeat a value")
     if atoms.any():
         fields["atoms"] = tuple(column.distinct[atoms].tolist())
-        top = int(np.argmax(column.held))
-        share = _percent(float(column.held[top]) / column.total)
-        told.append(f"{int(atoms.sum())} values stand out, {column.distinct[top]:.6g} with {share} of the rows")
+        top = int(np.argmax(np.where(atoms, column.held, 0.0)))
+        most = f"{column.distinct[top]:.6g} with {_percent(float(column.held[top]) / column.total)} of the rows"
+        told.append(f"{int(atoms.sum())} values stand out, {most}" if atoms.sum() > 1 else f"{most} stands out")
     if grid is not None and grid.step == 1.0 and len(codes) >= 50 and np.all(np.diff(codes) == 1.0):
         told.append("counts the rows: better left out")
     return fields, tuple(told)
