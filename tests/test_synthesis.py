@@ -15,6 +15,7 @@ from unwarp import plots, report
 from unwarp.applications import judge
 from unwarp.cli import main
 from unwarp.errors import ConfigError, DataError, ShapeError
+from unwarp.estimators import FlowDensity, FlowTable
 
 
 def trees(seed, rows):
@@ -329,11 +330,12 @@ def test_the_command_writes_the_page(files, capsys):
 
 
 @pytest.mark.slow
-def test_the_command_scores_the_holdout_with_a_model(files, capsys):
-    REAL[["size", "rings"]].to_csv("numbers.csv", index=False)
-    assert main(["fit", "numbers.csv", "-o", "m.safetensors", "--flow", "realnvp", "--steps", "2"]) == 0
+@pytest.mark.parametrize(
+    "estimator", [FlowDensity("realnvp", max_steps=2), FlowTable(max_steps=2)], ids=["numbers", "any"]
+)
+def test_the_command_scores_the_holdout_with_a_model(files, capsys, estimator):
+    estimator.fit(REAL[["size", "rings"]] if isinstance(estimator, FlowDensity) else REAL).save("m.safetensors")
     words = ["--synthetic", "synth.csv", "--holdout", "test.parquet", "-m", "m.safetensors", "-o", "page.html"]
-    capsys.readouterr()
     assert main(["report", "real.csv", *words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["likelihood"]["rows"] == 600
 

@@ -12,14 +12,14 @@ from unwarp import report as pages
 from unwarp.applications import Judgement, judge
 from unwarp.cli._out import writing
 from unwarp.data import read_table
-from unwarp.estimators import FlowDensity
+from unwarp.estimators import BatchScorer
 
 
 @dataclass(frozen=True, slots=True)
 class _Scorer:
     """A model that picks its own columns out of a table."""
 
-    model: FlowDensity
+    model: Any
 
     def score_samples(self, X: pa.Table) -> Any:
         """Log density of each row, in nats."""
@@ -42,7 +42,7 @@ def write_judgement(
         read_table(synthetic, kinds="any"),
         holdout=None if holdout is None else read_table(holdout, kinds="any"),
         target=target,
-        model=None if model is None else _Scorer(FlowDensity.load(model)),
+        model=None if model is None else _Scorer(BatchScorer(model).model),
         seed=seed,
     )
     files = {"Real": real, "Synthetic": synthetic, "Holdout": holdout, "Model": model}
