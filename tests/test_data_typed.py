@@ -375,6 +375,8 @@ def test_columns_hold_together():
     for fields in (
         {"kind": "categorical"}, {"kind": "real", "levels": ("a",)}, {"kind": "date"}, {"kind": "periodic"},
         {"atoms": (2.0, 1.0)}, {"kind": "categorical", "levels": ("a", "a")}, {"arrow": "list<item: int64>"},
+        {"kind": "date", "unit": "day", "arrow": "int64"}, {"kind": "real", "arrow": "date32[day]"},
+        {"kind": "categorical", "role": "constant", "value": 3.0, "levels": ("a",)},
         {"kind": "categorical", "levels": tuple(map(str, range(300)))}, {"kind": "boolean", "levels": ("a", "b", "c")},
     ):  # fmt: skip
         with pytest.raises(ValidationError):
@@ -437,6 +439,19 @@ def test_late_texts_and_odd_bytes(tmp_path):
     write_table(tmp_path / "lists.parquet", pa.table({"a": [[1], [2]]}))
     with pytest.raises(DataError, match="--ignore a"):
         read_table(tmp_path / "lists.parquet", kinds="any")
+
+
+def test_schemas_that_people_write():
+    day, yes = Column(name="day", kind="date", unit="day", epoch="2024-01-01"), Column(name="yes", kind="boolean")
+    word = Column(name="word", kind="categorical", levels=("a", "b"))
+    table = Codes(Schema(columns=(day, yes, word))).table(np.array([[1.0, 1.0, 0.0], [math.nan] * 3]))
+    assert table.to_pylist()[0] == {"day": dt.date(2024, 1, 2), "yes": True, "word": "a"}
+    assert table.to_pylist()[1] == {"day": None, "yes": None, "word": None}
+    with pytest.raises(ValidationError, match="as many levels"):
+        Schema(columns=(word, Column(name="c", kind="categorical", role="copy", source="word", levels=("x",))))
+    odd = Schema(columns=(word.model_copy(update={"arrow": "int64"}),))
+    with pytest.raises(DataError, match='int64 can hold in column "word"'):
+        Codes(odd).table(np.zeros((1, 1)))
 
 
 BROKEN = {

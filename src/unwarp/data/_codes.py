@@ -169,15 +169,19 @@ class Codes:
         known = {column.name: column for column in self.schema.columns}
         made: dict[str, pa.Array] = {}
         for column in self.schema.columns:
-            kind = type_of(column.arrow) or (pa.int64() if column.whole else pa.float64())
+            source = known[column.source or column.name]
+            spec = column if column.levels is not None else source
             if column.role == "ignored":
-                made[column.name] = pa.nulls(len(codes), kind)
-            elif column.role == "constant":
-                made[column.name] = _cells(column, np.full(len(codes), column.value), kind)
-            else:
-                source = known[column.source or column.name]
-                spec = column if column.levels is not None else source
-                made[column.name] = _cells(spec, settled[source.name], kind)
+                made[column.name] = pa.nulls(len(codes), type_of(column.arrow) or pa.float64())
+                continue
+            rows = np.full(len(codes), column.value) if column.role == "constant" else settled[source.name]
+            try:
+                made[column.name] = _cells(spec, rows, type_of(column.arrow) or _usual_type(spec))
+            except pa.ArrowException as error:
+                raise DataError(
+                    f"table: expected levels that {column.arrow} can hold in column {quote(column.name)}; got others. "
+                    "Correct the schema."
+                ) from error
         return pa.table(made)
 
     def _copies(self, column: Column) -> list[Column]:
@@ -277,6 +281,15 @@ def _rounded(column: Column, codes: np.ndarray) -> np.ndarray:
     middle = codes if column.width is None or column.edge is None else codes + 0.5 * column.width - column.edge
     off = np.abs(teeth - np.round(teeth))
     return np.where(off <= 1e-12, codes, recorded(column, np.where(off < 1e-6, middle, codes)))
+
+
+def _usual_type(column: Column) -> pa.DataType:
+    """The type of a column that has none of its own."""
+    if column.levels is not None:
+        return pa.string()
+    if column.unit is not None:
+        return pa.date32() if column.unit == "day" else pa.timestamp("us")
+    return pa.bool_() if column.kind == "boolean" else pa.int64() if column.whole else pa.float64()
 
 
 def _nearest(atoms: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -6,9 +6,19 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_serializer, field_validator, model_validator
+import pyarrow as pa
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
-from unwarp.data._arrow import type_of
+from unwarp.data._arrow import is_text, type_of
 from unwarp.data._values import LARGEST, quote
 
 Kind = Literal["real", "positive", "bounded", "integer", "periodic", "ordinal", "categorical", "boolean", "date"]
@@ -24,6 +34,11 @@ _Length = Annotated[float, Field(gt=0, le=LARGEST)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 _Level = Annotated[str, StringConstraints(max_length=LONGEST_LEVEL)]
 _LISTED = 256  # more levels than that are written as one text, a line each
+
+
+def _spelled(text: str) -> str:
+    type_of(text)
+    return text
 
 
 class Column(BaseModel):
@@ -98,7 +113,7 @@ class Column(BaseModel):
     atoms: Annotated[tuple[_Number, ...], Field(max_length=MOST_ATOMS, strict=False)] = ()
     unit: Unit | None = None
     epoch: Annotated[str, StringConstraints(pattern=r"^-?\d{4,6}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$")] | None = None
-    arrow: Annotated[str, StringConstraints(max_length=200)] | None = None
+    arrow: Annotated[str, StringConstraints(max_length=200), AfterValidator(_spelled)] | None = None
     least: _Number | None = None
     most: _Number | None = None
 
@@ -136,13 +151,25 @@ class Column(BaseModel):
             "a date has a unit": (self.kind == "date") == (self.unit is not None) or self.role == "ignored",
             "an epoch goes with a date": self.epoch is None or self.kind == "date",
             "atoms are ascending": all(a < b for a, b in zip(self.atoms, self.atoms[1:], strict=False)),
+            "a constant is one of its levels": self.role != "constant"
+            or levels is None
+            or (self.value is not None and self.value in range(len(levels))),
+            "a type of dates, or text, goes with dates": self.role in {"copy", "ignored"} or self._dated_type,
             **_level_facts(self.kind, self.role, levels, self.common),
         }
         for fact, holds in facts.items():
             if not holds:
                 raise ValueError(fact)
-        type_of(self.arrow)
         return self
+
+    @property
+    def _dated_type(self) -> bool:
+        """Whether the type holds dates if the kind does, and none if it does not."""
+        kind = type_of(self.arrow)
+        if kind is None or self.levels is not None:
+            return True
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return pa.types.is_temporal(kind) == (self.kind == "date") or is_text(kind)
 
     @property
     def support(self) -> str | tuple[str, float, float]:

@@ -37,11 +37,17 @@ class Schema(BaseModel):
     def _agrees(self) -> Self:
         if len({column.name for column in self.columns}) != len(self.columns):
             raise ValueError("every column has a name of its own")
-        modelled = {column.name for column in self.columns if column.role == "modelled"}
+        modelled = {column.name: column for column in self.columns if column.role == "modelled"}
         if not modelled:
             raise ValueError("at least one column is modelled")
-        if any(column.role == "copy" and column.source not in modelled for column in self.columns):
-            raise ValueError("a copy repeats a modelled column")
+        for column in self.columns:
+            source = modelled.get(column.source or "")
+            if column.role == "copy" and source is None:
+                raise ValueError("a copy repeats a modelled column")
+            if column.role == "copy" and source is not None and column.levels is not None:
+                count = 2 if source.kind == "boolean" else len(source.levels or ())
+                if len(column.levels) != count:
+                    raise ValueError("a copy has as many levels as what it repeats")
         return self
 
     @cached_property
