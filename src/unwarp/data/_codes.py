@@ -188,11 +188,13 @@ class Codes:
         return [copy for copy in self.schema.columns if copy.source == column.name]
 
     def _said(self, where: str, copy: Column, source: Column, cells: Any) -> np.ndarray:
-        """Codes of the source that a copy's cells stand for; one that no code stands for has a code beyond all."""
+        """Codes of the source that a copy's cells stand for; a cell never seen stands for a level never seen."""
         if copy.levels is None:
             return _coded(where, source.model_copy(update={"name": copy.name, "arrow": copy.arrow}), cells)
-        codes = places_of(_texts(copy, plain(cells)), copy.levels)
-        return np.where(codes == len(copy.levels), np.inf, codes)
+        codes = _coded(where, copy, cells)
+        if source.kind == "boolean" and (codes == 2).any():
+            raise _refused(where, copy, plain(cells), codes != 2, "two values")
+        return codes
 
 
 def _coded(where: str, column: Column, cells: Any) -> np.ndarray:
