@@ -37,6 +37,7 @@ TRUTHS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 }
 
 SLOW: set[str] = {  # rows whose laws take more than some five seconds together; the slow suite has them
+    "Mixed",
     "Autoregressive(Moebius, torus)",
     "BlockNeural(deep)",
     "Cubic",

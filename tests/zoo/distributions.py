@@ -6,6 +6,7 @@ import torch
 
 from unwarp import CIRCLE, UNIT, Interval, Simplex, Space, Sphere
 from unwarp.distributions import (
+    Cell,
     ConditionalNormal,
     Distribution,
     Flow,
@@ -13,6 +14,7 @@ from unwarp.distributions import (
     Gaussian,
     GaussianMixture,
     Logistic,
+    Mixed,
     Mixture,
     Normal,
     Product,
@@ -22,13 +24,16 @@ from unwarp.distributions import (
     UniformOn,
     VonMises,
     VonMisesFisher,
+    network_sizes,
 )
-from unwarp.networks import MLP
+from unwarp.networks import MLP, SubsetMLP
 from unwarp.transforms import Compose, Elementwise
 from unwarp.univariates import Affine, Rescale, Sigmoid
 from zoo.structures import SPLINE, coupling
 
 __all__ = ["ROWS"]
+
+LINES = [Cell(), Cell(support=("interval", -3.0, 3.0))]
 
 ROWS: dict[str, Callable[[], Distribution]] = {
     "Normal": lambda: Normal(2),
@@ -51,6 +56,7 @@ ROWS: dict[str, Callable[[], Distribution]] = {
     "From(Gamma)": lambda: From(torch.distributions.Gamma, concentration=torch.tensor([2.0]), rate=torch.ones(1)),
     "From(Dirichlet)": lambda: From(torch.distributions.Dirichlet, concentration=torch.tensor([2.0, 1.0, 3.0])),
     "Resampled": lambda: Resampled(2, MLP(2, 1, hidden=(8,)), truncation=4),
+    "Mixed": lambda: Mixed(LINES, [SubsetMLP(*network_sizes(LINES, 4), hidden=8, blocks=1)], bins=4, knots=4),
     "Mixture": lambda: Mixture([Gaussian(2), StudentT(2), Flow(coupling(2, Affine()), Normal(2))]),
     "Mixture(context)": lambda: Mixture([Gaussian(1), Logistic(1)], net=MLP(0, 2, hidden=(8,), context=2), context=2),
     "Product": lambda: Product([VonMises(1), Gaussian(1)], features=[[1], [0]]),

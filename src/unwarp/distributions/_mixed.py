@@ -60,8 +60,7 @@ class Mixed(Distribution):
 
     Example:
         >>> cells = [Cell(atoms=(0.0, 1.0, 2.0), rest="none"), Cell()]
-        >>> levels, features, out = network_sizes(cells)
-        >>> table = Mixed(cells, [SubsetMLP(levels, features, out, hidden=8)])
+        >>> table = Mixed(cells, [SubsetMLP(*network_sizes(cells), hidden=8)])
         >>> x = torch.tensor([[0.0, 0.5], [2.0, torch.nan]])
         >>> bool(torch.isclose(table.log_prob(x)[1], -torch.tensor(3.0).log()))
         True
@@ -72,7 +71,7 @@ class Mixed(Distribution):
     def __init__(self, cells: Sequence[Cell], nets: Sequence[nn.Module], *, bins: int = 8, knots: int = 32) -> None:
         if not cells or not nets:
             raise ConfigError("Mixed: expected at least one cell and one network; got none. Give both.")
-        super().__init__(Space((len(cells),)))
+        super().__init__(Space((len(cells),), tuple(cell.space for cell in cells)))
         self.bins = _check.at_least("Mixed", "bins", bins, 2)
         self.columns: Sequence[Column] = nn.ModuleList(Column(cell, knots=knots) for cell in cells)  # pyright: ignore[reportAttributeAccessIssue]
         self.nets = nn.ModuleList(nets)
@@ -89,7 +88,7 @@ class Mixed(Distribution):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Encoded rows `(*batch, D, 3)`, see `Column`, and what each cell's measure adds, `(*batch, D)`."""
         x = _check.broadcast_event("Mixed", x, self.space.shape, None, None)
-        flat = x.reshape(-1, x.shape[-1])
+        flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         pairs = [column.encode(flat[:, c]) for c, column in enumerate(self.columns)]
         encoded, extra = (torch.stack(parts, 1) for parts in zip(*pairs, strict=True))
         return encoded.reshape(*x.shape, 3), extra.reshape(x.shape)
@@ -111,8 +110,9 @@ class Mixed(Distribution):
         return Law(self.columns[c], net.part(net.hidden(*self._seen(encoded)), self._slices[c]))
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        x = _check.broadcast_event("log_prob", x, self.space.shape, context, self.context_shape)
         encoded, extra = self.encode(x)
-        flat = encoded.reshape(-1, *encoded.shape[-2:])
+        flat = encoded.reshape(math.prod(x.shape[:-1]), *encoded.shape[-2:])
         total = self.by_member(flat).logsumexp(-1) - math.log(self.members)
         return total.reshape(x.shape[:-1]) + extra.sum(-1)
 
@@ -130,12 +130,12 @@ class Mixed(Distribution):
             member: by which network.
             given: encoded cells that are known before; None for none.
         """
-        known = _gaps(encoded) if given is None else given.clone()
+        known = _gaps(encoded) if given is None else given
+        cells = torch.arange(encoded.shape[1], device=encoded.device)
         total = encoded.new_zeros(len(encoded))
         for c in order:
             total = total + self.law(c, known, member).log_prob(encoded[:, c])
-            known = known.clone()
-            known[:, c] = encoded[:, c]
+            known = torch.where((cells == c).unsqueeze(-1), encoded, known)
         return total
 
     def sample_and_log_prob(
@@ -243,7 +243,22 @@ class Mixed(Distribution):
 
 
 class Learner(Distribution):
-    """One member of a `Mixed`, as a distribution of encoded rows; its log probability leaves out the measure's part."""
+    """One member of a `Mixed`, as a distribution of encoded rows; its log probability leaves out the measure's part.
+
+    Use it to train a member: `training.fit(table.learner(), table.encode(x)[0], any_subset)`.
+
+    Args:
+        table: the joint law.
+        member: which of its networks.
+
+    Shapes: encoded rows `(*batch, D, 3)` -> `(*batch)`, nats.
+
+    Example:
+        >>> table = Mixed([Cell()], [SubsetMLP(*network_sizes([Cell()]), hidden=8)])
+        >>> learner = table.learner()
+        >>> learner.log_prob(table.encode(torch.zeros(4, 1))[0]).shape
+        torch.Size([4])
+    """
 
     def __init__(self, table: Mixed, member: int) -> None:
         super().__init__(Space((len(table.columns), 3)))
@@ -254,7 +269,8 @@ class Learner(Distribution):
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         table = self._table[0]
-        return table.in_order(x, table.orders[self._member], self._member)
+        rows = x.reshape(math.prod(x.shape[:-2]), *self.space.shape)
+        return table.in_order(rows, table.orders[self._member], self._member).reshape(x.shape[:-2])
 
     def subset_log_prob(self, x: Tensor) -> Tensor:
         """An unbiased estimate of the log probability in a random order, `(n,)`: of a random subset's complement.
@@ -277,7 +293,7 @@ class Learner(Distribution):
     ) -> tuple[Tensor, Tensor]:
         x = self._table[0].sample(shape, context, generator=generator)
         encoded = self._table[0].encode(x)[0]
-        return encoded, self.log_prob(encoded.reshape(-1, *self.space.shape)).reshape(encoded.shape[:-2])
+        return encoded, self.log_prob(encoded)
 
 
 def _order(columns: int, member: int) -> list[int]:

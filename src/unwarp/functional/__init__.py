@@ -61,6 +61,7 @@ from unwarp.functional._power import (
 from unwarp.functional._quantile import log_normal_cdf, normal_mixture, normal_quantile
 from unwarp.functional._quantiles import through_knots, through_knots_inverse
 from unwarp.functional._roots import invert_increasing, solve_increasing
+from unwarp.functional._rows import sum_of_rows
 from unwarp.functional._sequence import ScalarMap, Unrolled, undo_in_order
 from unwarp.functional._spline import (
     periodic_rational_quadratic,
@@ -166,6 +167,7 @@ __all__ = [
     "squash",
     "straight_beyond",
     "straight_beyond_inverse",
+    "sum_of_rows",
     "sum_of_squares",
     "through_knots",
     "through_knots_inverse",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unwarp import _check
+from unwarp.functional import sum_of_rows
 from unwarp.networks._layers import Dense, rectified
 
 __all__ = ["SubsetMLP"]
@@ -62,8 +62,7 @@ class SubsetMLP(nn.Module):
 
     def hidden(self, level: Tensor, features: Tensor | None) -> Tensor:
         """What the layer `out` sees, `(*batch, H)`."""
-        index = (level + self.offset).reshape(-1, level.shape[-1])
-        h = F.embedding_bag(index, self.weight, mode="sum").reshape(*level.shape[:-1], -1) * self.scale
+        h = sum_of_rows(self.weight, level + self.offset) * self.scale
         if self.features is not None and features is not None:
             h = h + self.features(features)
         for block in self.blocks:
