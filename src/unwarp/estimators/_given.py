@@ -67,6 +67,19 @@ def evidence(schema: Schema, known: Mapping[str, Any]) -> tuple[dict[int, float]
     return fixed, limits
 
 
+def seen_levels(model: Mixed, schema: Schema, x: Tensor, seed: int) -> Tensor:
+    """Rows of codes in which what stands for a level never seen is drawn again, among the levels that exist."""
+    for c, column in enumerate(schema.modelled):
+        if column.levels is not None and column.leveled:
+            strange = (x[:, c] >= len(column.levels)).nonzero().squeeze(-1)
+            if len(strange):
+                again = x[strange].clone()
+                again[:, c] = torch.nan
+                limit = {c: Limit(high=len(column.levels) - 1.0)}
+                x[strange] = model.propose(again, limit, generator=generator_of(seed, -3 - c))[0]
+    return x
+
+
 class Given:
     """The law of a table's columns given some of them; `FlowTable.given` makes it.
 
@@ -108,7 +121,7 @@ class Given:
         if n_samples < 1:
             raise DataError(f"sample: expected n_samples of at least 1; got {n_samples}. Ask for more.")
         seed = seed_of(random_state)
-        drawn = self._draw(n_samples, seed)
+        drawn = seen_levels(self._model, self._schema, self._draw(n_samples, seed), seed)
         return self._restore(Codes(self._schema).table(drawn.numpy(), within="seen", seed=seed))
 
     def log_prob(self, X: Any) -> NDArray[np.float64]:

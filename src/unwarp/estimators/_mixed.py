@@ -21,7 +21,7 @@ from unwarp import flows
 from unwarp.data import Codes, Schema, arrow_table, infer_table
 from unwarp.distributions import Mixed
 from unwarp.errors import BundleError, ConfigError, DataError
-from unwarp.estimators._given import Given, evidence
+from unwarp.estimators._given import Given, evidence, seen_levels
 from unwarp.estimators._surprise import surprises
 from unwarp.estimators._table import generator_of, seed_of
 from unwarp.training import History, Step, any_subset
@@ -222,7 +222,8 @@ class FlowTable(DensityMixin, BaseEstimator):
         x = torch.from_numpy(Codes(self.schema_).codes(table, where="complete"))
         seed = seed_of(random_state)
         made = [self.model_.complete(part, generator=generator_of(seed, i)) for i, part in enumerate(x.split(_BLOCK))]
-        drawn = Codes(self.schema_).table(torch.cat(made).numpy(), seed=seed)
+        whole = seen_levels(self.model_, self.schema_, torch.cat([x[:0], *made]), seed)
+        drawn = Codes(self.schema_).table(whole.numpy(), seed=seed)
         own = set(table.column_names)
         columns = [_filled(table[name], drawn[name]) if name in own else drawn[name] for name in drawn.column_names]
         return self._restored(pa.table(columns, names=drawn.column_names), like=X)

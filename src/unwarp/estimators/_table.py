@@ -35,5 +35,5 @@ def seed_of(random_state: Any) -> int:
 
 def generator_of(seed: int, block: int) -> torch.Generator:
     """The random generator of a block of rows, so that row i depends on the seed and on i alone."""
-    state = np.random.SeedSequence([seed, block + 2]).generate_state(1, np.uint64)[0]
+    state = np.random.SeedSequence([seed, block % 2**32]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))

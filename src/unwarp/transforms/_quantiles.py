@@ -14,8 +14,10 @@ from unwarp.transforms._base import Transform
 
 __all__ = ["Quantiles"]
 
-_TAIL = torch.linspace(0.0, 1.5, 31, dtype=torch.float64)  # tail weights to choose from
-_FEW = 5  # rows beyond the last knot from which a tail's weight can be told
+_WEIGHTS = torch.linspace(0.05, 1.5, 30, dtype=torch.float64)  # of tails, to choose from
+_SCALES = torch.logspace(-1.0, 1.0, 25, dtype=torch.float64)  # of tails, in mean excesses
+_BEYOND = 10  # rows beyond the last knots, by which tails are told
+_FEW = 5  # rows from which they can be
 
 
 class Quantiles(Transform):
@@ -85,7 +87,7 @@ def _knots(x: Tensor, weight: Tensor, count: int) -> tuple[Tensor, Tensor] | Non
         return None
     held = torch.zeros_like(values).index_add_(0, place, weight)
     rank = (held.cumsum(0) - held / 2) / held.sum()
-    reach = math.log(len(x) / 5 + 2)
+    reach = math.log(len(x) / _BEYOND + 2)
     share = torch.linspace(-reach, reach, count, dtype=x.dtype, device=x.device).sigmoid()
     at = _through(share, rank, values).unique()
     least = 1e-9 * (at[-1] - at[0])
@@ -97,10 +99,11 @@ def _knots(x: Tensor, weight: Tensor, count: int) -> tuple[Tensor, Tensor] | Non
     y = _through(at, values, rank).logit()
     secant = y.diff() / at.diff()
     inner = 2 / (1 / secant[1:] + 1 / secant[:-1])
-    slope = torch.cat([secant[:1], inner, secant[-1:]])
-    below, above = (at[0] - values) * slope[0], (values - at[-1]) * slope[-1]
-    tails = torch.stack([_tail(below, held), _tail(above, held)])
-    return torch.stack([at, y, slope]), tails
+    typical = (y[[3, -1]] - y[[0, -4]]) / (at[[3, -1]] - at[[0, -4]])
+    below, light = _tail(at[0] - values, held, 1 / typical[0])
+    above, heavy = _tail(values - at[-1], held, 1 / typical[1])
+    slope = torch.cat([(1 / below)[None], inner, (1 / above)[None]])
+    return torch.stack([at, y, slope]), torch.stack([light, heavy])
 
 
 def _through(x: Tensor, known: Tensor, values: Tensor) -> Tensor:
@@ -110,12 +113,15 @@ def _through(x: Tensor, known: Tensor, values: Tensor) -> Tensor:
     return values[k - 1] + share * (values[k] - values[k - 1])
 
 
-def _tail(beyond: Tensor, weight: Tensor) -> Tensor:
-    """The likeliest weight of a generalised Pareto tail of scale 1, of the values above 0."""
+def _tail(beyond: Tensor, weight: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """The likeliest scale and weight of a generalised Pareto tail of the values above 0; `scale` where these are few."""
     weight = weight * (beyond > 0)
+    weights = _WEIGHTS.to(beyond)
     if weight.sum() < _FEW:
-        return beyond.new_zeros(())
-    log = (beyond.clamp(min=0.0) * _TAIL[1:, None].to(beyond)).log1p()
-    exponential = (weight * beyond.clamp(min=0.0)).sum()
-    others = (weight * (1 + 1 / _TAIL[1:, None].to(beyond)) * log).sum(-1)
-    return _TAIL.to(beyond)[torch.cat([exponential[None], others]).argmin()]
+        return scale, weights[1]
+    z = beyond.clamp(min=0.0)
+    scales = _SCALES.to(beyond) * (weight * z).sum() / weight.sum()
+    log = (weights[:, None, None] * z / scales[:, None]).log1p()
+    surprise = (1 + 1 / weights[:, None]) * (weight * log).sum(-1) + weight.sum() * scales.log()
+    best = int(surprise.argmin())
+    return scales[best % len(scales)], weights[best // len(scales)]
