@@ -20,6 +20,7 @@ GAP, IMPOSSIBLE = -1.0, -2.0  # classes of a cell that is missing, and of a valu
 _FAR = 1e3  # where the ends of a support lie on a logistic scale
 _SEEN = 12.0  # how far a network sees on it
 _WAVES = 4
+_RARE = 0.2  # share of the values below which the rest is taken to lie where the atoms do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +133,8 @@ class Column(nn.Module):
         x = x[~x.isnan()]
         rest = x[self._atom(x)[1].logical_not()]
         if self.scale is not None and len(rest):
+            if self.cell.width is not None and len(rest) < _RARE * len(x):
+                rest = x  # what is left beside many atoms says little of where else values may lie
             rest = rest if self.cell.width is None else _spread(rest, self.cell.edge or 0.0, self.cell.width)
             self.scale.adapt(self._inside(rest).unsqueeze(-1))
         if self.cell.rest == "tail":
