@@ -94,7 +94,7 @@ class ParquetPieces:
         begin = 0
         with (
             pa.OSFile(str(self.path), "rb") as source,
-            pyarrow.parquet.ParquetFile(source, buffer_size=_BUFFER) as file,
+            pyarrow.parquet.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False) as file,
         ):
             for group, rows in enumerate(self.groups):
                 start = begin
