@@ -436,14 +436,22 @@ def test_any_cells_of_a_file(tmp_path):
         read_table(path)
 
 
+@pytest.mark.parametrize("kinds", ["numbers", "any"])
+@pytest.mark.parametrize("text", [b"\n\xef\xbb\xbf", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\n"])
+def test_a_mark_alone_is_no_table(tmp_path, text, kinds):
+    (tmp_path / "mark.csv").write_bytes(text)
+    with pytest.raises(DataError, match="empty file|header line alone"):
+        read_table(tmp_path / "mark.csv", kinds=kinds)
+
+
 @pytest.mark.slow
 def test_late_texts_and_odd_bytes(tmp_path):
     path = tmp_path / "late.csv"
     path.write_text("a,b\n" + "1,2\n" * 5_000_000 + "x,3\n")
     table = read_table(path, kinds="any")
     assert pa.types.is_string(table["a"].type) and pa.types.is_integer(table["b"].type)
-    path.write_bytes(b"a,b\n1,\xff\n")
-    with pytest.raises(DataError, match='column "b"; got bytes that are not UTF-8 in line 2'):
+    path.write_bytes(b"a,b\n1,NA\n1,\xff\n")
+    with pytest.raises(DataError, match='column "b"; got bytes that are not UTF-8 in line 3'):
         read_table(path, kinds="any")
     path.write_text("a,b\n1,2\n3\n")
     with pytest.raises(DataError, match="in line 3"):

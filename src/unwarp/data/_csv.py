@@ -89,7 +89,7 @@ def _load(path: Path, squeezed: str | None) -> Bytes:
 
 
 def refuse_binary(path: Path, head: bytes) -> None:
-    if not head.strip():
+    if not head.removeprefix(b"\xef\xbb\xbf").strip():
         raise DataError(f"{path.name}: expected a table; got an empty file. Check how it was written.")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path.name}: expected UTF-8; got UTF-16. Save the file as UTF-8.")
@@ -124,7 +124,7 @@ def header_of(path: Path, data: Bytes, delimiter: str | None) -> tuple[str, list
         delimiter = max(_DELIMITERS, key=lambda mark: bare.count(mark.encode()))
     try:
         first.decode()
-        _, cells = next(records(raw, delimiter))
+        _, cells = next(records(raw, delimiter), (0, [""]))
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path.name}: expected names in UTF-8; got other bytes in line 1. Save the file as UTF-8."
@@ -214,9 +214,9 @@ def cell_words(cell: str) -> str:
     return f"a missing value ({quote(cell)})" if cell.strip() in MISSING else quote(cell)
 
 
-def _decodes(cell: bytes) -> bool:
+def _decodes(cell: bytes | None) -> bool:
     try:
-        cell.decode()
+        (cell or b"").decode()
     except UnicodeDecodeError:
         return False
     return True
