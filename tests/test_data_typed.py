@@ -440,7 +440,7 @@ def test_any_cells_of_a_file(tmp_path):
 @pytest.mark.parametrize("text", [b"\n\xef\xbb\xbf", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\n"])
 def test_a_mark_alone_is_no_table(tmp_path, text, kinds):
     (tmp_path / "mark.csv").write_bytes(text)
-    with pytest.raises(DataError, match="empty file|header line alone"):
+    with pytest.raises(DataError, match=r"empty file|header line alone"):
         read_table(tmp_path / "mark.csv", kinds=kinds)
 
 
