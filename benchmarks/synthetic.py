@@ -128,7 +128,6 @@ def main() -> None:
     parser.add_argument("--contestants", nargs="+", default=list(CONTESTANTS), choices=list(CONTESTANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--budget", type=float, default=300.0, help="seconds of the flow's training")
-    parser.add_argument("--clock", choices=("cpu", "wall"), default="wall", help="what the budget counts")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rerun", action="store_true", help="measure stored cells again")
     parser.add_argument("--quick", action="store_true", help="seconds on a made-up table; tests use it")
@@ -137,7 +136,6 @@ def main() -> None:
     if args.quick:
         args.tables, args.seeds, args.budget = ["demo"], [0], min(args.budget, 5.0)
         args.out = args.out or _record.SCRATCH / "synthetic-quick.json"
-    _record.use_clock(args.clock)
     torch.set_num_threads(args.threads)
     record = _record.Record("synthetic", threads=args.threads, path=args.out)
     for table in args.tables:
@@ -146,9 +144,7 @@ def main() -> None:
                 continue
             for seed in args.seeds:
                 where = f"{table}/{contestant}/{seed}"
-                settings = {"seed": seed} | (
-                    {"budget": args.budget, "clock": args.clock} if contestant == "flow" else {}
-                )
+                settings = {"seed": seed} | ({"budget": args.budget} if contestant == "flow" else {})
                 if args.rerun or not record.has(where, settings):
                     started = _record.now()
                     record.put(where, measure(table, contestant, seed, args), settings=settings, started=started)
