@@ -80,11 +80,14 @@ def measure(table: str, contestant: str, seed: int, args: argparse.Namespace) ->
     drawn = model.sample(len(train), seed)
     found: dict[str, Any] = {"fit_seconds": fitted - started, "sample_seconds": time.perf_counter() - fitted}
     scorer = model if model.score_samples is not None else None
-    told = judge(train, drawn, holdout=holdout, target=TARGETS[table], model=scorer, seed=seed).to_json()
+    judgement = judge(train, drawn, holdout=holdout, target=TARGETS[table], model=scorer, seed=seed)
+    told = judgement.to_json()
     names = ("quality", "shapes", "trends", "quality_all", "ceiling", "diagnostic", "validity", "missing")
     found |= {name: told[name] for name in names}
     found |= {"closest": told["closest"]["share"], "repeated": told["duplicates"]["share"]}
     found |= {"repeated_base": told["duplicates"]["base"], "utility": told["utility"], "likelihood": told["likelihood"]}
+    found["worst_columns"] = {column.name: column.shape for column in judgement.worst_columns(3)}
+    found["worst_pairs"] = {f"{pair.first} x {pair.second}": pair.score for pair in judgement.worst_pairs(3)}
     if isinstance(model, synthesizers.Network):
         found |= {"bins": model.bins, "alpha": model.alpha}
     return found
