@@ -109,19 +109,22 @@ class Column(nn.Module):
     Shapes: value `(n,)`, encoded `(n, 3)`; NaN is a gap.
     """
 
-    atoms: Tensor
     share: Tensor
 
     def __init__(self, cell: Cell, *, knots: int = 32) -> None:
         super().__init__()
         self.cell = cell
-        self.register_buffer("atoms", torch.tensor(cell.atoms))
         self.register_buffer("share", torch.full((cell.tail,), -math.log(max(1, cell.tail))))  # log share of each code
         self.scale: Compose | None = None
         if cell.rest == "line":
             space = Space((1,), cell.space)
             first = [] if cell.space == REAL else [Unconstrain(space)]
             self.scale = Compose([*first, Quantiles(1, knots=knots)])
+
+    @property
+    def atoms(self) -> Tensor:
+        """The cell's atoms, in full precision whatever that of the model: no buffer, which `float()` would round."""
+        return torch.tensor(self.cell.atoms, dtype=torch.float64)
 
     @property
     def features(self) -> int:

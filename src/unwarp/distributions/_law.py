@@ -17,7 +17,7 @@ __all__ = ["Law", "outputs"]
 _BOUND = 8.0  # of the splines, in units of the logistic scale
 _LARGEST = 4.0  # the log of the largest factor by which a conditional is narrower or wider than the marginal
 _FLOOR = 1e-3
-_NARROW = 0.02  # boxes below this width count by their middle
+_NARROW = 2e5  # boxes below this width, in units of the precision, count by their middle
 
 
 def outputs(cell: Cell, bins: int) -> int:
@@ -82,6 +82,28 @@ class Law:
         score, _ = circular_spline_inverse(angle, self._smooth, min_bin=_FLOOR, min_slope=_FLOOR)
         return self.column.value(score)
 
+    def chances(self) -> tuple[Tensor, Tensor]:
+        """Values with a probability of their own, `(values,)`, and these, `(n, values)`."""
+        cell, column = self.column.cell, self.column
+        chance = self.log_class.exp()
+        own, values = chance[:, : len(cell.atoms)], column.atoms.to(chance)
+        if cell.rest == "tail":
+            own = torch.cat([own, chance[:, -1:] * column.share.to(chance).exp()], -1)
+            values = torch.cat([values, len(cell.atoms) + torch.arange(cell.tail, device=chance.device).to(chance)])
+        return values, own
+
+    def mean(self, pieces: int = 64) -> Tensor:
+        """The mean of a cell with a smooth rest, `(n,)`, from so many quantiles; around a circle, its direction."""
+        values, chance = self.chances()
+        share = (torch.arange(pieces, dtype=chance.dtype, device=chance.device) + 0.5) / pieces
+        rest = self.repeated(pieces).at(share.repeat(len(chance))).reshape(-1, pieces)
+        points = torch.cat([values.expand(len(chance), -1), rest], -1)
+        weight = torch.cat([chance, self.log_class[:, -1:].exp().expand_as(rest) / pieces], -1)
+        if self.column.cell.rest == "line":
+            return (weight * points).sum(-1)
+        angle = self.column.scored(points)
+        return self.column.value(torch.atan2((weight * angle.sin()).sum(-1), (weight * angle.cos()).sum(-1)))
+
     def _start(self) -> Tensor:
         """Where the start of the period goes."""
         return self._turn(self.params.new_full((len(self.params),), -math.pi))[0]
@@ -95,7 +117,8 @@ class Law:
         line = self.column.cell.rest == "line"
         if self.column.cell.width is None:
             return self._log_density(middle)
-        wide = width.clamp(min=_NARROW)
+        narrow = _NARROW * torch.finfo(width.dtype).eps
+        wide = width.clamp(min=narrow)
         ends = torch.stack([middle - wide / 2, middle, middle + wide / 2])
         if line:
             g, ladj = self._map(ends)
@@ -107,7 +130,7 @@ class Law:
             inner = ladj[1] - math.log(2 * math.pi)
             around = torch.remainder(g[2] - g[0], 2 * math.pi)
             whole = (around / (2 * math.pi)).clamp(min=1e-30).log()
-        return torch.where(width < _NARROW, inner + width.clamp(min=1e-30).log(), whole)
+        return torch.where(width < narrow, inner + width.clamp(min=1e-30).log(), whole)
 
     def _log_density(self, y: Tensor) -> Tensor:
         if self.column.cell.rest == "line":

@@ -102,7 +102,8 @@ class Mixed(Distribution):
     def laws(self, encoded: Tensor, member: int = 0) -> list[Law]:
         """The law of every cell given those that `encoded: (n, D, 3)` holds; gaps are unknown."""
         out = self.nets[member](*self._seen(encoded))
-        return [Law(column, out[:, part]) for column, part in zip(self.columns, self._slices, strict=True)]
+        parts = out.split([part.stop - part.start for part in self._slices], -1)
+        return [Law(column, part) for column, part in zip(self.columns, parts, strict=True)]
 
     def law(self, c: int, encoded: Tensor, member: int = 0) -> Law:
         """The law of cell c alone, given the others that `encoded` holds."""
@@ -151,6 +152,27 @@ class Mixed(Distribution):
     def complete(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """Rows `(n, D)` with their gaps drawn given the rest of the row."""
         return self.propose(x, {}, generator=generator)[0]
+
+    def expected(self, x: Tensor) -> Tensor:
+        """Rows `(n, D)` with their gaps filled by the mean of numbers and the likeliest of levels, given the row.
+
+        Each gap by its own law given the known cells, so that one pass of each network fills all; gaps of a row that
+        hang together need not agree with each other, as those of `complete` do.
+        """
+        with torch.no_grad():
+            encoded, made = self.encode(x)[0], x.clone()
+            share = self.by_member(encoded).softmax(-1) if self.members > 1 else torch.ones_like(x[:, :1])
+            members = [self.laws(encoded, m) for m in range(self.members)]
+            for c, column in enumerate(self.columns):
+                rows = x[:, c].isnan().nonzero().squeeze(-1)
+                own = [Law(column, laws[c].params[rows]) for laws in members]
+                weights = share[rows].unbind(-1)
+                if column.cell.smooth:
+                    made[rows, c] = _weighted([law.mean() for law in own], weights)
+                else:
+                    chance = _weighted([law.chances()[1].T for law in own], weights)
+                    made[rows, c] = own[0].chances()[0].to(x)[chance.argmax(0)]
+        return made
 
     def propose(
         self, x: Tensor, limits: Mapping[int, Limit], *, generator: Generator | None = None
@@ -301,6 +323,11 @@ def _order(columns: int, member: int) -> list[int]:
     if member == 0:
         return list(range(columns))
     return sorted(range(columns), key=lambda c: hashlib.blake2b(f"{member} {c}".encode()).digest())
+
+
+def _weighted(parts: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Their sum, each part `(..., n)` with its weights `(n,)`."""
+    return torch.stack([part * weight for part, weight in zip(parts, weights, strict=True)]).sum(0)
 
 
 def _gaps(encoded: Tensor) -> Tensor:

@@ -117,18 +117,10 @@ class Marginal:
 
     def _points(self) -> tuple[np.ndarray, np.ndarray]:
         """Codes with probabilities of their own, and these."""
-        cell, column = self.laws[0].column.cell, self.laws[0].column
-        codes = column.atoms
-        parts = []
+        codes, parts = self.laws[0].chances()[0], []
         for law, w in zip(self.laws, self.weights, strict=True):
-            share = law.log_class.exp()
-            own = share[:, : len(cell.atoms)]
-            if cell.rest == "tail":
-                own = torch.cat([own, share[:, -1:] * column.share.exp()], -1)
             scale = torch.where(w > 0, w / log_chance(law, self.limit).exp(), 0.0)
-            parts.append((scale.unsqueeze(-1) * own).sum(0))
-        if cell.rest == "tail":
-            codes = torch.cat([codes, len(cell.atoms) + torch.arange(cell.tail).to(codes)])
+            parts.append((scale.unsqueeze(-1) * law.chances()[1]).sum(0))
         meant = self.limit.allows(codes)
         return codes[meant].numpy(), torch.stack(parts).sum(0)[meant].numpy()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -211,17 +211,29 @@ class FlowTable(DensityMixin, BaseEstimator):
         """
         return self.given().sample(n_samples, random_state=random_state)
 
-    def complete(self, X: Any, *, random_state: Any = None) -> Any:
-        """The rows with their gaps drawn given what each row has; call it several times for multiple imputation.
+    def complete(self, X: Any, *, how: Literal["draw", "expected"] = "draw", random_state: Any = None) -> Any:
+        """The rows with their gaps filled given what each row has.
 
         Args:
             X: Rows; cells that are there stay as they are.
-            random_state: An int for repeatable draws, a `RandomState`, or None.
+            how: ``"draw"`` draws the gaps of a row together: call it several times for multiple imputation.
+                ``"expected"`` takes the mean of numbers and dates, on their grid, and the likeliest level, each gap by
+                itself: the best single guess, which varies less than the column does.
+            random_state: Of the draws: an int for repeatable ones, a `RandomState`, or None.
+
+        Raises:
+            ConfigError: When `how` is another word.
         """
+        if how not in ("draw", "expected"):
+            raise ConfigError(f'complete: expected how to be "draw" or "expected"; got {how!r}. Choose one.')
         table = self._table("complete", X)
         x = torch.from_numpy(Codes(self.schema_).codes(table, where="complete"))
         seed = seed_of(random_state)
-        made = [self.model_.complete(part, generator=generator_of(seed, i)) for i, part in enumerate(x.split(_BLOCK))]
+        parts = enumerate(x.split(_BLOCK))
+        if how == "draw":
+            made = [self.model_.complete(part, generator=generator_of(seed, i)) for i, part in parts]
+        else:
+            made = [self.model_.expected(part) for _, part in parts]
         whole = seen_levels(self.model_, self.schema_, torch.cat([x[:0], *made]), seed)
         drawn = Codes(self.schema_).table(whole.numpy(), seed=seed)
         own = set(table.column_names)
