@@ -4,31 +4,41 @@
     UNWARP_DATA=... python benchmarks/outliers.py blame --sets 29_Pima
     python benchmarks/outliers.py rate --repeats 50
 
-`detect` is ADBench's one-class protocol: fit to a random half of the normal rows, score the others and all anomalies,
-columns standardised by the training rows. `blame` swaps one value of fresh normal rows for one drawn from within the
-column's range, where that leaves the row among the 5 % strangest. `rate` counts false discoveries on synthetic tables.
+`detect` follows ADBench, columns standardised by the training rows: "semi" fits to a random half of the normal rows
+(without trimming, as they are known to be right) and scores the others and all anomalies, "unsupervised" fits to all
+rows and judges them; `--show` prints the tables. `blame` swaps one value of fresh normal rows for one drawn from within
+the column's range, where that leaves the row among the 5 % strangest. `rate` counts false discoveries on synthetic
+tables.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import _record
 import numpy as np
 import torch
-from sklearn.ensemble import IsolationForest
-from sklearn.metrics import roc_auc_score
-from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import KernelDensity, LocalOutlierFactor, NearestNeighbors
+from _detectors import rivals
+from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-MEASURES = ("log_prob", "latent", "typicality")
+MEASURES = ("combined", "log_prob", "near", "broad", "columns", "background", "typicality", "latent")
+QUICK: dict[str, Any] = {
+    "flow": "maf", "flow_options": {"layers": 2, "hidden": (32,), "base": "mixture", "components": 8},
+    "noise": 0.1, "max_steps": 60,
+}  # fmt: skip
+SETS = sorted(
+    ["12_fault", "14_glass", "18_Ionosphere", "20_letter", "22_magic.gamma", "23_mammography", "26_optdigits"]
+    + ["28_pendigits", "29_Pima", "2_annthyroid", "32_shuttle", "37_Stamps", "38_thyroid", "40_vowels", "42_WBC"]
+    + ["43_WDBC", "44_Wilt", "45_wine", "46_WPBC", "47_yeast", "4_breastw", "6_cardio", "7_Cardiotocography"]
+)
 
 
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -38,69 +48,87 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
         return file["X"].astype(np.float64), file["y"].astype(int)
 
 
-def halves(x: np.ndarray, y: np.ndarray, seed: int, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Training rows, test rows and their labels, standardised."""
-    normal = np.random.default_rng(seed).permutation(np.flatnonzero(y == 0))
+def semi(x: np.ndarray, y: np.ndarray, seed: int, most: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """A random half of the normal rows to train on; the others and all strange ones, and their labels."""
+    rng = np.random.default_rng(seed)
+    normal = rng.permutation(np.flatnonzero(y == 0))
     train, rest = normal[: len(normal) // 2][:most], normal[len(normal) // 2 :]
-    test = np.concatenate([rest, np.flatnonzero(y == 1)])
-    scale = x[train].std(axis=0)
-    x = (x - x[train].mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+    test = rng.permutation(np.concatenate([rest, np.flatnonzero(y == 1)]))[:most]
+    x = standardised(x, train)
     return x[train], x[test], y[test]
 
 
-def nearest(train: np.ndarray, test: np.ndarray, _: int) -> np.ndarray:
-    """Distance to the fifth neighbour."""
-    return NearestNeighbors(n_neighbors=min(5, len(train))).fit(train).kneighbors(test)[0][:, -1]
+def unsupervised(
+    x: np.ndarray, y: np.ndarray, seed: int, most: int
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """All rows to train on, which are those to judge."""
+    train = np.random.default_rng(seed).permutation(len(x))[:most]
+    return standardised(x, train)[train], None, y[train]
 
 
-def mixture(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
-    """Minus the log density of a mixture with the best BIC."""
-    sizes = [k for k in (1, 2, 4, 8) if k * 10 <= len(train)] or [1]
-    made = [GaussianMixture(k, reg_covar=1e-3, random_state=seed).fit(train) for k in sizes]
-    return -min(made, key=lambda model: model.bic(train)).score_samples(test)
+def standardised(x: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """In deviations of the training rows from their mean."""
+    scale = x[train].std(axis=0)
+    return (x - x[train].mean(axis=0)) / np.where(scale > 0, scale, 1.0)
 
 
-RIVALS: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
-    "forest": lambda a, b, seed: -IsolationForest(random_state=seed).fit(a).score_samples(b),
-    "knn": nearest,
-    "lof": lambda a, b, _: -LocalOutlierFactor(min(20, len(a) - 1), novelty=True).fit(a).score_samples(b),
-    "mixture": mixture,
-    "kde": lambda a, b, _: -KernelDensity(bandwidth="scott").fit(a).score_samples(b),
-}
+def graded(y: np.ndarray, strangeness: np.ndarray) -> dict[str, float]:
+    """Area under the ROC curve and average precision; what is not finite is as strange as can be."""
+    finite = np.nan_to_num(strangeness, nan=1e300, posinf=1e300)
+    return {"auroc": float(roc_auc_score(y, finite)), "ap": float(average_precision_score(y, finite))}
 
 
-def pyod() -> dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]]:
-    """ECOD, COPOD and HBOS, where PyOD is installed."""
-    if importlib.util.find_spec("pyod") is None:
-        return {}
-    from pyod.models import copod, ecod, hbos
-
-    made = {"ecod": ecod.ECOD, "copod": copod.COPOD, "hbos": hbos.HBOS}
-    return {name: lambda a, b, _, kind=kind: kind().fit(a).decision_function(b) for name, kind in made.items()}
-
-
-def auroc(y: np.ndarray, strangeness: np.ndarray) -> float:
-    """Area under the curve; what is not finite is as strange as can be."""
-    return float(roc_auc_score(y, np.nan_to_num(strangeness, nan=1e300, posinf=1e300)))
-
-
-def detect(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """AUROC of every measure and rival on one set."""
+def detect(split: str, name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Every measure and rival on one set."""
     from unwarp import FlowOutlier
 
-    train, test, y = halves(*load(name), args.seed, args.rows)
-    found: dict[str, Any] = {"rows": len(train), "columns": train.shape[1]}
+    train, test, y = {"semi": semi, "unsupervised": unsupervised}[split](*load(name), seed, args.rows)
+    found: dict[str, Any] = {"rows": len(train), "features": train.shape[1]}
     started = time.process_time()
-    model = FlowOutlier(trim=args.trim, max_seconds=args.most, random_state=args.seed).fit(train)
+    model = FlowOutlier(**QUICK, trim=0.0 if split == "semi" else args.trim, random_state=seed).fit(train)
     found["seconds"] = time.process_time() - started
-    for measure in MEASURES:
-        model.measure = measure
-        if measure == "typicality":
-            model.center_ = float(np.median(model.density_.score_samples(train)))
-        found[measure] = auroc(y, -model.score_samples(test))
-    for rival, strangeness in (RIVALS | pyod()).items():
-        found[rival] = auroc(y, strangeness(train, test, args.seed))
+    if test is None:
+        found["combined"], found["log_prob"] = graded(y, -model.scores_), graded(y, -model.depths_)
+    else:
+        for measure in MEASURES:
+            model.measure = measure
+            found[measure] = graded(y, -model.score_samples(test))
+    for rival, strangeness in rivals().items():
+        found[rival] = graded(y, strangeness(train, test, seed))
     return found
+
+
+def summary(cells: dict[str, dict[str, Any]], split: str) -> str:
+    """The table of one split: means over sets and seeds, mean rank beside the rivals, share of sets above the forest."""
+    cells = {key: cell for key, cell in cells.items() if key.startswith(f"detect/{split}/")}
+    if not cells:
+        return ""
+    sets = sorted({key.split("/")[2] for key in cells})
+    methods = [name for name in (*MEASURES, *rivals()) if all(name in cell for cell in cells.values())]
+
+    def means(what: str) -> np.ndarray:
+        by_set = [[cell for key, cell in cells.items() if key.split("/")[2] == name] for name in sets]
+        return np.array([[np.mean([cell[method][what] for cell in of]) for method in methods] for of in by_set])
+
+    area, precision = means("auroc"), means("ap")
+    own = [k for k, name in enumerate(methods) if name in MEASURES]
+    others = [k for k in range(len(methods)) if k not in own]
+    first, ranks = methods.index("combined"), {}
+    for k in range(len(methods)):
+        beside = [k if k in own else first, *others]
+        ranks[k] = float(np.mean([rankdata(-row[beside])[beside.index(k)] for row in area]))
+    rows = []
+    for k in np.argsort(-area.mean(axis=0)):
+        apart = area[:, first] - area[:, k]
+        error = apart.std() / np.sqrt(len(sets))
+        above = np.mean(area[:, k] > area[:, methods.index("forest")])
+        rows.append([
+            methods[k], f"{area[:, k].mean():.4f}", f"{precision[:, k].mean():.4f}", f"{ranks[int(k)]:.2f}",
+            "-" if methods[k] == "forest" else f"{above:.0%}",
+            "-" if k == first else f"{apart.mean():+.4f} ± {error:.4f}",
+        ])  # fmt: skip
+    header = ["score", "AUROC", "AP", "rank", "above the forest", "combined ahead by"]
+    return f"{split}: {len(sets)} sets, {len(cells)} cells\n\n" + _record.table(rows, header)
 
 
 def blame(name: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -159,10 +187,13 @@ def main() -> None:
     """Measure what is missing, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("detect", "blame", "rate"))
-    parser.add_argument("--sets", nargs="+", default=["45_wine", "42_WBC", "29_Pima", "37_Stamps"])
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--splits", nargs="+", default=["semi", "unsupervised"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of detect")
+    parser.add_argument("--show", action="store_true", help="print the tables of detect from what is stored")
     parser.add_argument("--kinds", nargs="+", default=["new", "same"], help="of rows that are judged: new, or of fit")
     parser.add_argument("--repeats", type=int, default=50)
-    parser.add_argument("--rows", type=int, default=10_000, help="rows to fit to at most")
+    parser.add_argument("--rows", type=int, default=5_000, help="rows to fit to at most")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--most", type=float, default=None, help="seconds of training")
     parser.add_argument("--trim", type=float, default=0.05)
@@ -180,19 +211,35 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
     record = _record.Record("outliers", threads=args.threads, path=args.out)
-    settings = {name: getattr(args, name) for name in ("seed", "rows", "most", "trim", "clock")}
-    if args.what == "rate":
-        settings |= {"repeats": args.repeats, "steps": args.steps}
-    measure = {"detect": detect, "blame": blame, "rate": rate}[args.what]
-    for name in args.kinds if args.what == "rate" else args.sets:
-        where = f"{args.what}/{name}" + ("" if args.trim == 0.05 else f"/trim {args.trim:g}")
-        if args.rerun or not record.has(where, settings):
+    if args.show:
+        print("\n\n".join(summary(record.cells(), split) for split in ("semi", "unsupervised")))
+        return
+    settings = {name: getattr(args, name) for name in ("rows", "trim", "clock")}
+    made = ("settings", "commit", "started", "machine", "versions")
+    for where, measure, told in plan(args):
+        asked = settings | told
+        if args.rerun or not record.has(where, asked):
             started = _record.now()
-            record.put(where, measure(name, args), settings=settings, started=started)
+            record.put(where, measure(), settings=asked, started=started)
         cell = record.cells()[where]
-        made = ("settings", "commit", "started", "machine", "versions")
-        figures = {key: value for key, value in cell.items() if key not in made}
+        figures = {
+            key: value["auroc"] if isinstance(value, dict) else value for key, value in cell.items() if key not in made
+        }
         print(where, " ".join(f"{key} {value:.3f}" for key, value in figures.items()), flush=True)
+
+
+def plan(args: argparse.Namespace) -> list[tuple[str, Callable[[], dict[str, Any]], dict[str, Any]]]:
+    """The cells: where each is kept, what measures it, and settings of its own."""
+    if args.what == "detect":
+        return [
+            (f"detect/{split}/{name}/seed {seed}", partial(detect, split, name, seed, args), {"seed": seed})
+            for seed in args.seeds for split in args.splits for name in args.sets
+        ]  # fmt: skip
+    if args.what == "blame":
+        told = {"seed": args.seed, "most": args.most}
+        return [(f"blame/{name}", partial(blame, name, args), told) for name in args.sets]
+    told = {"repeats": args.repeats, "steps": args.steps}
+    return [(f"rate/{kind}", partial(rate, kind, args), told) for kind in args.kinds]
 
 
 if __name__ == "__main__":

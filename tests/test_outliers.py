@@ -216,7 +216,7 @@ def test_a_saved_model_judges_alike_and_is_a_density_too(model, spoilt, tmp_path
     again = FlowOutlier.load(path)
     np.testing.assert_allclose(again.p_values(spoilt), model.p_values(spoilt))
     assert again.offset_ == model.offset_
-    np.testing.assert_allclose(FlowDensity.load(path).score_samples(spoilt), model.score_samples(spoilt))
+    np.testing.assert_allclose(FlowDensity.load(path).score_samples(spoilt), model.density_.score_samples(spoilt))
     with pytest.raises(ConfigError, match="p_values: expected rows; got none"):
         again.p_values()
     model.density_.save(path)

@@ -88,6 +88,11 @@ class Encoding:
             drawn[:, boxed] += ((points[:, None] + shift).reshape(-1, len(boxed)) % 1.0 - 0.5) * width
         return drawn
 
+    def noise(self, values: np.ndarray, share: float) -> np.ndarray:
+        """Deviations of noise that is this share of the columns' own, ``(features,)``; 0 where values have bounds."""
+        free = np.array([column.support == "real" for column in self.schema.modelled])
+        return np.where(free, share * self.events(values).std(axis=0), 0.0)
+
     def boxes(self, values: np.ndarray) -> Iterator[np.ndarray]:
         """Events that fill the boxes evenly, the same way for every row; columns of one point stay in the middle.
 

@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from unwarp import flows
+from unwarp import _check, flows
 from unwarp.data import Encoding, Schema, dependent, infer
 from unwarp.distributions import Flow, GaussianMixture, in_float32
 from unwarp.errors import BundleError, ConfigError, DataError, RecipeError
@@ -56,6 +56,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         flow_options: Options of the recipe, in place of the automatic ones.
         columns: What is known about columns, by name (``x0, x1, ...`` for arrays): ``"real"``, ``"positive"``,
             ``"bounded:LOW:HIGH"``, ``"integer"`` or ``"integer:STEP"``. The rest is inferred.
+        noise: Deviation of Gaussian noise on training rows in those of each unbounded column: smooths what is learned.
         validation_fraction: Share of the rows held out, to stop early and for `history_`; of up to 100 rows none are.
         max_seconds: Budget of the training in seconds; with one, a repeated fit may differ.
         max_steps: Budget of the training in steps.
@@ -85,6 +86,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         *,
         flow_options: Mapping[str, Any] | None = None,
         columns: Mapping[str, str] | None = None,
+        noise: float = 0.0,
         validation_fraction: float = 0.1,
         max_seconds: float | None = None,
         max_steps: int | None = None,
@@ -93,6 +95,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         self.flow = flow
         self.flow_options = flow_options
         self.columns = columns
+        self.noise = noise
         self.validation_fraction = validation_fraction
         self.max_seconds = max_seconds
         self.max_steps = max_steps
@@ -312,17 +315,19 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
     ) -> tuple[torch.Tensor, torch.Tensor | None, Any]:
         """Training events and weights, and what is held out; draws of one row stay on one side."""
         encoding = Encoding(self.schema_)
-        copies = min(8, max(1, _SPREAD // len(values))) if encoding.boxed else 1
+        noise = encoding.noise(values, _check.positive("fit", "noise", self.noise) if self.noise else 0.0)
+        copies = min(8, max(1, _SPREAD // len(values))) if encoding.boxed or noise.any() else 1
         if not 0 <= self.validation_fraction < 1:
             got = self.validation_fraction
             raise ConfigError(f"fit: expected validation_fraction in [0, 1); got {got}. Use 0 to hold out nothing.")
         if rows <= _TINY or self.validation_fraction == 0:
-            return (*_tensors(encoding, values, weight, copies, seed), 0)
+            return (*_tensors(encoding, values, weight, copies, seed, noise), 0)
         count = max(1, round(self.validation_fraction * len(values)))
         order = np.random.default_rng([seed, 1]).permutation(len(values))
         held, kept = order[:count], order[count:]
-        x, w = _tensors(encoding, values[kept], None if weight is None else weight[kept], copies, seed)
-        held_x, held_w = _tensors(encoding, values[held], None if weight is None else weight[held], copies, seed + 1)
+        some, rest = (None, None) if weight is None else (weight[kept], weight[held])
+        x, w = _tensors(encoding, values[kept], some, copies, seed, noise)
+        held_x, held_w = _tensors(encoding, values[held], rest, copies, seed + 1, noise)
         return x, w, (held_x, None, held_w)
 
     def _log_prob(self, events: np.ndarray) -> np.ndarray:
@@ -362,9 +367,10 @@ _FIELDS = {field.name for field in fields(History)}
 
 
 def _tensors(
-    encoding: Encoding, values: np.ndarray, weight: np.ndarray | None, copies: int, seed: int
+    encoding: Encoding, values: np.ndarray, weight: np.ndarray | None, copies: int, seed: int, noise: np.ndarray
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    x = torch.from_numpy(encoding.draws(values, copies, seed))
+    drawn = encoding.draws(values, copies, seed)
+    x = torch.from_numpy(drawn + noise * np.random.default_rng([seed, 4]).standard_normal(drawn.shape))
     return x, None if weight is None else torch.from_numpy(np.tile(weight, copies))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -23,13 +23,15 @@ from unwarp.estimators._conformal import conformal, discoveries, within
 from unwarp.estimators._density import FlowDensity, read, write
 from unwarp.estimators._explain import explained
 from unwarp.estimators._table import names_of, seed_of, values_of
+from unwarp.estimators._views import NAMES, Views, together
 from unwarp.training import Step
 
 __all__ = ["FlowOutlier"]
 
-Measure = Literal["log_prob", "typicality", "latent"]
+Measure = Literal["combined", "log_prob", "typicality", "latent", "near", "broad", "columns", "background"]
 
-_MEASURES = ("log_prob", "typicality", "latent")
+_MEASURES = get_args(Measure)
+_SEEN = ("combined", "background", *NAMES)  # measures that look at known rows too
 _SPLIT = 2_000  # rows from which some are set aside instead of fitting again and again
 _ASIDE = 10_000  # rows that are set aside at most
 _FOLDS = 4
@@ -59,9 +61,13 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         flow: As in `FlowDensity`: ``"auto"`` or the name of a recipe for tables.
         flow_options: Options of the recipe.
         columns: What is known about columns, as in `FlowDensity`.
-        measure: ``"log_prob"``, the log density; ``"typicality"``, minus the distance of the log density from its mean;
-            ``"latent"``, minus half the squared distance of the latent from the origin, which does not depend on the
-            units of the columns.
+        noise: As in `FlowDensity`: 0.1 finds more where strange rows lie far from all others or columns have few
+            values, 0 where only fine detail gives them away.
+        measure: What a score is. ``"log_prob"``, the log density of the flow; ``"near"`` and ``"broad"``, that of the
+            known rows themselves under Gaussian noise of 0.1 and 1 standard deviations of each column; ``"columns"``,
+            how far out each value is by itself; ``"combined"``, Fisher's mean of the logarithms of the p-values of
+            these four. ``"background"``, the log density less the broad one; ``"typicality"``, minus the distance of
+            the log density from its mean; ``"latent"``, minus half the squared distance of the latent from the origin.
         level: Share of the normal rows that `predict` may call strange.
         trim: Share of the rows, the strangest after a first fit, that the second leaves out; more than are strange
             costs little, fewer lets the flow learn some of them. 0 fits once and takes all rows for normal.
@@ -74,6 +80,8 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         calibration_: Scores of the calibration rows, sorted.
         offset_: The score below which `predict` says -1.
         scores_: Score of each row of `fit`, those of the split by a flow that did not see the row.
+        views_: Rows that others are seen beside, at most 4,000.
+        reference_: What calibration rows look like: log density, near, broad, columns, each sorted.
         n_features_in_: Number of columns.
         feature_names_in_: Their names, when the data had names.
 
@@ -95,7 +103,8 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         *,
         flow_options: Mapping[str, Any] | None = None,
         columns: Mapping[str, str] | None = None,
-        measure: Measure = "log_prob",
+        noise: float = 0.0,
+        measure: Measure = "combined",
         level: float = 0.05,
         trim: float = 0.05,
         max_seconds: float | None = None,
@@ -105,6 +114,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         self.flow = flow
         self.flow_options = flow_options
         self.columns = columns
+        self.noise = noise
         self.measure = measure
         self.level = level
         self.trim = trim
@@ -127,11 +137,18 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         self._check()
         values = values_of(self, "fit", X, reset=True)
         seed = seed_of(self.random_state)
-        raw, aside = self._learn(values, seed, progress)
+        raw, aside, kept = self._learn(values, seed, progress)
         self.center_ = float(np.mean(raw[aside & np.isfinite(raw)])) if np.isfinite(raw[aside]).any() else 0.0
-        self.scores_ = self._of(raw)
-        normal = aside & ~within(self.scores_, _FOUND)[1] if self.trim else aside
-        self.calibration_ = np.sort(self.scores_[normal if normal.any() else aside])
+        self.depths_ = -np.abs(raw - self.center_) if self.measure == "typicality" else raw
+        normal = aside & ~within(self.depths_, _FOUND)[1] if self.trim else aside
+        normal = normal if normal.any() else aside
+        events = self._events(values)
+        self.views_, place = Views.learn(events, kept, seed)
+        views = np.column_stack([raw, self.views_.of(events, place)])
+        finite = normal & np.isfinite(raw)
+        self.reference_ = np.sort(views[finite] if finite.any() else np.nan_to_num(views[normal]), axis=0)
+        self.scores_ = self._of(views, normal & finite)
+        self.calibration_ = np.sort(self.scores_[normal])
         self._settle()
         return self
 
@@ -142,7 +159,10 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             DataError: When a value is missing or infinite.
         """
         check_is_fitted(self)
-        return self._of(self._raw(self.density_, values_of(self, "score_samples", X)))
+        values = values_of(self, "score_samples", X)
+        raw = self._raw(self.density_, values)
+        seen = self.measure in _SEEN
+        return self._of(np.column_stack([raw, self.views_.of(self._events(values))]) if seen else raw[:, None])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """`score_samples` less `offset_`: below 0 is strange, ``(rows,)``."""
@@ -220,6 +240,8 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             center=self.center_,
             impossible=len(self.calibration_) - len(finite),
             calibration=finite.tolist(),
+            views=_SavedViews(**self.views_.to_json()) if self.measure in _SEEN else None,
+            reference=[column.tolist() for column in self.reference_.T] if self.measure == "combined" else [],
         )
         write(self.density_, path, outlier=own.model_dump())
 
@@ -234,13 +256,17 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         more = read(density, path)
         try:
             own = _Saved.model_validate(more.get("outlier"))
-        except ValidationError as error:
+            views = None if own.views is None else Views.from_json(**own.views.model_dump())
+            reference = np.sort(np.array(own.reference, dtype=np.float64).T, axis=0)
+            own.fits(len(density.schema_.modelled))
+        except (ValidationError, ValueError) as error:
             raise BundleError(
                 f"load({os.fspath(path)}): expected a model with calibration scores, as FlowOutlier.save or "
                 "`unwarp outliers --save` writes it; got another. Write one, or use FlowDensity.load."
             ) from error
         model: Any = cls(density.flow, flow_options=density.flow_options, measure=own.measure, level=own.level)
         model.density_, model.center_ = density, own.center
+        model.views_, model.reference_ = views, reference
         model.calibration_ = np.sort(np.concatenate([np.full(own.impossible, -np.inf), own.calibration]))
         model.n_features_in_ = density.n_features_in_
         if "feature_names_in_" in vars(density):
@@ -259,13 +285,18 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
 
     def _learn(
         self, values: np.ndarray, seed: int, progress: Callable[[Step], object] | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Fit; unscaled scores of all rows, and which of them are for calibration."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Fit; unscaled scores of all rows, which of them are for calibration, and which the flow may see."""
         order = np.random.default_rng([seed, 2]).permutation(len(values))
         split, trims = len(values) >= _SPLIT, self.trim > 0 and len(values) >= _FEW
         fits = 1 + trims + (0 if split or len(values) < _FEW else _FOLDS)
         seconds = None if self.max_seconds is None else self.max_seconds / fits
-        known: dict[str, Any] = {"columns": self.columns, "max_seconds": seconds, "random_state": seed}
+        known: dict[str, Any] = {
+            "columns": self.columns,
+            "noise": self.noise,
+            "max_seconds": seconds,
+            "random_state": seed,
+        }
         whole = FlowDensity(self.flow, flow_options=self.flow_options, max_steps=self.max_steps, **known)
         aside = np.full(len(values), fill_value=not split)
         if split:
@@ -280,7 +311,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
                 self.density_ = self._fitted(whole, values[kept], progress)
             raw = self._raw(self.density_, values)
         if split or len(values) < _FEW:
-            return raw, aside
+            return raw, aside, kept
         spec: Any = self.density_.flow_.spec
         options = {name: value for name, value in spec["options"].items() if name != "support"}
         for held in (order[fold::_FOLDS] for fold in range(_FOLDS)):
@@ -290,7 +321,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 raw[held] = self._raw(self._fitted(model, values[rest], progress), values[held])
-        return raw, aside
+        return raw, aside, kept
 
     def _fitted(self, model: FlowDensity, values: np.ndarray, progress: Callable[[Step], object] | None) -> FlowDensity:
         named = "feature_names_in_" in vars(self)
@@ -318,13 +349,23 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             scores[rows[fine]] = -0.5 * (z**2).sum(dim=1).numpy()
         return scores
 
-    def _of(self, raw: np.ndarray) -> np.ndarray:
-        return -np.abs(raw - self.center_) if self.measure == "typicality" else raw
+    def _of(self, views: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """Scores by the measure, of what is known of each row: the flow's word first, then the other views."""
+        if self.measure == "combined":
+            return together(views, self.reference_, own)
+        if self.measure == "background":
+            return views[:, 0] - views[:, 1 + NAMES.index("broad")]
+        if self.measure in NAMES:
+            return np.where(np.isneginf(views[:, 0]), -np.inf, views[:, 1 + NAMES.index(self.measure)])
+        return -np.abs(views[:, 0] - self.center_) if self.measure == "typicality" else views[:, 0]
+
+    def _events(self, values: np.ndarray) -> np.ndarray:
+        return Encoding(self.density_.schema_).events(values)
 
     def _own(self, where: str) -> np.ndarray:
-        if "scores_" not in vars(self):
+        if "depths_" not in vars(self):
             raise ConfigError(f"{where}: expected rows; got none, and a loaded model holds none. Give the rows.")
-        return self.scores_
+        return self.depths_
 
     def _settle(self) -> None:
         """The offset that lets `predict` say -1 just where the p-value is `level` or less, if it can be that low."""
@@ -332,6 +373,14 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         place = max(int(np.floor(self.level * (len(self.calibration_) + 1) + 1e-9)) - 1, 0)
         lowest = float(finite[0]) if len(finite) else 0.0
         self.offset_ = max(float(self.calibration_[min(place, len(self.calibration_) - 1)]), lowest)
+
+
+class _SavedViews(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    center: Annotated[list[float], Field(min_length=1, max_length=100_000)]
+    scale: Annotated[list[float], Field(min_length=1, max_length=100_000)]
+    rows: Annotated[str, Field(max_length=10**6)]
 
 
 class _Saved(BaseModel):
@@ -344,3 +393,14 @@ class _Saved(BaseModel):
     center: float
     impossible: Annotated[int, Field(ge=0, le=100_000)]
     calibration: Annotated[list[float], Field(max_length=100_000)]
+    views: _SavedViews | None = None
+    reference: Annotated[list[list[float]], Field(max_length=4)] = []
+
+    def fits(self, features: int) -> None:
+        """Refuse what does not go with the measure or the number of columns."""
+        combined = len({len(column) for column in self.reference}) == 1 and len(self.reference) == 1 + len(NAMES)
+        seen = self.views is not None and len(self.views.center) == features
+        if (self.measure in _SEEN and not seen) or (
+            self.measure == "combined" and not (combined and self.reference[0])
+        ):
+            raise ValueError("outlier: expected views that go with the measure")
