@@ -38,7 +38,19 @@ BELOW |= dict.fromkeys(("applications", "estimators", "doctor", "report"), UP_TO
 BELOW |= {name: set(BELOW) - {"kernels"} for name in ("cli", "studio")}
 BELOW |= {"__main__": {"cli"}, "__init__": set(BELOW) - {"kernels", "cli", "studio", "__main__"}}
 
-OPTIONAL = {"matplotlib", "pandas", "polars", "onnx", "fastapi", "uvicorn", "optuna", "sdmetrics", "xarray", "arviz"}
+OPTIONAL = {
+    "matplotlib",
+    "pyod",
+    "pandas",
+    "polars",
+    "onnx",
+    "fastapi",
+    "uvicorn",
+    "optuna",
+    "sdmetrics",
+    "xarray",
+    "arviz",
+}
 MATHEMATICAL = {"errors", "_check", "_space", "functional", "univariates", "networks", "transforms", "distributions"}
 NEVER_CALLED = {"eval", "exec", "print", "hasattr", "breakpoint"}
 NEVER_IMPORTED = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "skops"}

@@ -7,6 +7,7 @@ from unwarp.estimators._marginal import Marginal
 from unwarp.estimators._mixed import FlowTable
 from unwarp.estimators._outlier import FlowOutlier
 from unwarp.estimators._parts import Verified, verify_scores
+from unwarp.estimators._pyod import pyod_detector
 from unwarp.estimators._scores import ScoredParts, score_parts, score_table
 from unwarp.estimators._tally import Tally
 
@@ -20,6 +21,7 @@ __all__ = [
     "ScoredParts",
     "Tally",
     "Verified",
+    "pyod_detector",
     "score_parts",
     "score_table",
     "verify_scores",

@@ -159,10 +159,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             DataError: When a value is missing or infinite.
         """
         check_is_fitted(self)
-        values = values_of(self, "score_samples", X)
-        raw = self._raw(self.density_, values)
-        seen = self.measure in _SEEN
-        return self._of(np.column_stack([raw, self.views_.of(self._events(values))]) if seen else raw[:, None])
+        return self._of(self._seen(values_of(self, "score_samples", X)))
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """`score_samples` less `offset_`: below 0 is strange, ``(rows,)``."""
@@ -358,6 +355,13 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         if self.measure in NAMES:
             return np.where(np.isneginf(views[:, 0]), -np.inf, views[:, 1 + NAMES.index(self.measure)])
         return -np.abs(views[:, 0] - self.center_) if self.measure == "typicality" else views[:, 0]
+
+    def _seen(self, values: np.ndarray) -> np.ndarray:
+        """What the measure needs to know of new rows, for `_of`."""
+        raw = self._raw(self.density_, values)
+        if self.measure not in _SEEN:
+            return raw[:, None]
+        return np.column_stack([raw, self.views_.of(self._events(values))])
 
     def _events(self, values: np.ndarray) -> np.ndarray:
         return Encoding(self.density_.schema_).events(values)

@@ -97,11 +97,12 @@ class Views:
 def together(views: np.ndarray, reference: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
     r"""One score of several: minus the mean over views of $-\log p$, Fisher's way to join p-values.
 
-    p counts reference rows that look as strange. Below all of them, where p has nothing left to tell, the square root
-    of the distance to the lowest goes on: far less than a log density would, so that no view outvotes the others.
+    p counts reference rows that look as strange. Below all of them, where p has nothing left to tell, the distance to
+    the lowest goes on, in units in which the lower tail of the reference falls by e: the distance itself for a log
+    density, whose tail is nearly exponential, and its square root for the others, whose tails are longer.
 
     Args:
-        views: Higher is more normal, ``(rows, views)``.
+        views: Higher is more normal, ``(rows, views)``, the log density of a flow first.
         reference: The same of normal rows, each column sorted, ``(n, views)``, finite.
         own: Which rows are among those of the reference, ``(rows,)`` bool; they are counted without themselves.
 
@@ -109,12 +110,12 @@ def together(views: np.ndarray, reference: np.ndarray, own: np.ndarray | None = 
     """
     own = np.zeros(len(views), dtype=bool) if own is None else own
     n, total = len(reference), np.zeros(len(views))
-    for seen, known in zip(views.T, reference.T, strict=True):
+    for view, (seen, known) in enumerate(zip(views.T, reference.T, strict=True)):
         count = np.searchsorted(known, seen, side="right") - own
         edge = np.quantile(known, _BULK)
         beyond = edge - known[known < edge]
         unit = float(np.median(beyond)) / np.log(2.0) if len(beyond) else 0.0
         lowest = np.where(own & (count == 0), known[min(1, n - 1)], known[0])
         further = np.maximum(lowest - seen, 0.0) / (unit if unit > 0 else 1.0)
-        total += np.log((1.0 + np.maximum(count, 0)) / (n + 1.0 - own)) - np.sqrt(further)
+        total += np.log((1.0 + np.maximum(count, 0)) / (n + 1.0 - own)) - (further if view == 0 else np.sqrt(further))
     return total / views.shape[1]
