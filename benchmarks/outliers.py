@@ -93,7 +93,7 @@ def detect(split: str, name: str, seed: int, args: argparse.Namespace) -> dict[s
         seen = model._seen(test)  # noqa: SLF001: all that the measures need, once
         for measure in MEASURES:
             model.measure = measure
-            found[measure] = graded(y, -model._of(seen))  # noqa: SLF001
+            found[measure] = graded(y, -model._of(seen))
     for rival, strangeness in rivals().items():
         found[rival] = graded(y, strangeness(train, test, seed))
     return found

@@ -134,11 +134,11 @@ class Encoding:
         a nat, is left in the middle; for the others, the fewest points win that come within 0.003 nats of 64 points.
 
         Args:
-            values: Some rows of the table.
+            values: Some rows of the table; without any, every box is taken at its middle.
             log_prob: Log density of events.
         """
         columns = self.schema.columns
-        varied = [column.name for column in columns if column.points > 1]
+        varied = [column.name for column in columns if column.points > 1 and len(values)]
 
         def scored(names: list[str], points: int) -> tuple[Schema, np.ndarray]:
             told = dict.fromkeys(names, points)
@@ -146,7 +146,9 @@ class Encoding:
             schema = Schema(columns=tuple(asked))
             return schema, Encoding(schema).mean_log_prob(values, log_prob)
 
-        _, middle = scored([], 1)
+        centred, middle = scored([], 1)
+        if not varied:
+            return centred
         needed = [name for name in varied if _apart(scored([name], 8)[1], middle) > 1e-3]
         _, best = scored(needed, 64)
         for points in (1, 2, 4, 8, 16, 32):

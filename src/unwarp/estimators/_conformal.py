@@ -20,6 +20,14 @@ def conformal(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     return (1.0 + np.searchsorted(calibration, scores, side="right")) / (len(calibration) + 1.0)
 
 
+def offset(calibration: np.ndarray, level: float) -> float:
+    """The score below which the p-value is `level` or less, if it can be that low; the calibration is sorted."""
+    finite = calibration[np.isfinite(calibration)]
+    place = max(int(np.floor(level * (len(calibration) + 1) + 1e-9)) - 1, 0)
+    lowest = float(finite[0]) if len(finite) else 0.0
+    return max(float(calibration[min(place, len(calibration) - 1)]), lowest)
+
+
 def discoveries(p: np.ndarray, fdr: float) -> np.ndarray:
     """Which rows are found when at most a share `fdr` of those found may, on average, be false, ``(rows,)`` bool.
 

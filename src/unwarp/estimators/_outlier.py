@@ -5,33 +5,32 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import check_is_fitted
+from pydantic import ValidationError
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils.validation import (
+    _check_sample_weight,  # pyright: ignore[reportPrivateUsage]: scikit-learn has no public one
+    check_is_fitted,
+)
 
+from unwarp import _check
 from unwarp.data import Encoding
-from unwarp.distributions import GaussianMixture
-from unwarp.errors import BundleError, ConfigError
-from unwarp.estimators._conformal import conformal, discoveries, within
+from unwarp.errors import BundleError, ConfigError, DataError
+from unwarp.estimators._conformal import conformal, discoveries, offset, within
 from unwarp.estimators._density import FlowDensity, read, write
 from unwarp.estimators._explain import explained
+from unwarp.estimators._outlier_file import MEASURES, SEEN, Measure, Saved, SavedViews
 from unwarp.estimators._table import names_of, seed_of, values_of
-from unwarp.estimators._views import NAMES, Views, together
+from unwarp.estimators._views import NAMES, Views, latent, together
 from unwarp.training import Step
 
 __all__ = ["FlowOutlier"]
 
-Measure = Literal["combined", "log_prob", "typicality", "latent", "near", "broad", "columns", "background"]
-
-_MEASURES = get_args(Measure)
-_SEEN = ("combined", "background", *NAMES)  # measures that look at known rows too
 _SPLIT = 2_000  # rows from which some are set aside instead of fitting again and again
 _ASIDE = 10_000  # rows that are set aside at most
 _FOLDS = 4
@@ -68,6 +67,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
             how far out each value is by itself; ``"combined"``, Fisher's mean of the logarithms of the p-values of
             these four. ``"background"``, the log density less the broad one; ``"typicality"``, minus the distance of
             the log density from its mean; ``"latent"``, minus half the squared distance of the latent from the origin.
+        ensemble: So many flows that differ in their seeds, whose mean density counts.
         level: Share of the normal rows that `predict` may call strange.
         trim: Share of the rows, the strangest after a first fit, that the second leaves out; more than are strange
             costs little, fewer lets the flow learn some of them. 0 fits once and takes all rows for normal.
@@ -76,7 +76,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         random_state: Seed of everything random in `fit`: an int for repeatable results, a `RandomState`, or None.
 
     Attributes:
-        density_: The `FlowDensity`.
+        density_: The `FlowDensity`, the first of `members_` in an ensemble.
         calibration_: Scores of the calibration rows, sorted.
         offset_: The score below which `predict` says -1.
         scores_: Score of each row of `fit`, those of the split by a flow that did not see the row.
@@ -105,6 +105,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         columns: Mapping[str, str] | None = None,
         noise: float = 0.0,
         measure: Measure = "combined",
+        ensemble: int = 1,
         level: float = 0.05,
         trim: float = 0.05,
         max_seconds: float | None = None,
@@ -116,18 +117,23 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         self.columns = columns
         self.noise = noise
         self.measure = measure
+        self.ensemble = ensemble
         self.level = level
         self.trim = trim
         self.max_seconds = max_seconds
         self.max_steps = max_steps
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, *, progress: Callable[[Step], object] | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, progress: Callable[[Step], object] | None = None
+    ) -> Self:
         """Learn what is normal from rows of which most are.
 
         Args:
             X: Rows: numpy, pandas, polars, pyarrow or anything of the kind, ``(rows, columns)``.
             y: Ignored.
+            sample_weight: ``(rows,)``, at least 0, for the flow. Rows of weight 0 are judged, but nothing is learned
+                from them; calibration counts the others alike.
             progress: Gets each `Step` of the training, such as `training.progress_bar`.
 
         Raises:
@@ -136,8 +142,11 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         """
         self._check()
         values = values_of(self, "fit", X, reset=True)
+        weight = _check_sample_weight(sample_weight, values, dtype=np.float64, ensure_non_negative=True)
+        if not weight.any():
+            raise DataError("fit: expected a row of weight above 0; got none. Correct sample_weight.")
         seed = seed_of(self.random_state)
-        raw, aside, kept = self._learn(values, seed, progress)
+        raw, aside, kept = self._learn(values, weight, seed, progress)
         self.center_ = float(np.mean(raw[aside & np.isfinite(raw)])) if np.isfinite(raw[aside]).any() else 0.0
         self.depths_ = -np.abs(raw - self.center_) if self.measure == "typicality" else raw
         normal = aside & ~within(self.depths_, _FOUND)[1] if self.trim else aside
@@ -149,7 +158,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         self.reference_ = np.sort(views[finite] if finite.any() else np.nan_to_num(views[normal]), axis=0)
         self.scores_ = self._of(views, normal & finite)
         self.calibration_ = np.sort(self.scores_[normal])
-        self._settle()
+        self.offset_ = offset(self.calibration_, self.level)
         return self
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -227,17 +236,27 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         return pa.table(lines)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one `.safetensors` file, from which `FlowDensity.load` reads the density too."""
+        """Write the model to one `.safetensors` file, from which `FlowDensity.load` reads the density too.
+
+        With a measure that looks at known rows, the file holds up to 4,000 of them, rounded.
+
+        Raises:
+            ConfigError: For an ensemble, which one file does not hold.
+        """
         check_is_fitted(self)
+        if len(self.members_) > 1:
+            raise ConfigError(
+                f"save: expected one flow; got {len(self.members_)}. Save each of members_, or pickle it."
+            )
         finite = self.calibration_[np.isfinite(self.calibration_)]
         measure: Any = self.measure
-        own = _Saved(
+        own = Saved(
             measure=measure,
             level=self.level,
             center=self.center_,
             impossible=len(self.calibration_) - len(finite),
             calibration=finite.tolist(),
-            views=_SavedViews(**self.views_.to_json()) if self.measure in _SEEN else None,
+            views=SavedViews(**self.views_.to_json()) if self.measure in SEEN else None,
             reference=[column.tolist() for column in self.reference_.T] if self.measure == "combined" else [],
         )
         write(self.density_, path, outlier=own.model_dump())
@@ -252,99 +271,102 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         density = FlowDensity()
         more = read(density, path)
         try:
-            own = _Saved.model_validate(more.get("outlier"))
+            own = Saved.model_validate(more.get("outlier"))
             views = None if own.views is None else Views.from_json(**own.views.model_dump())
             reference = np.sort(np.array(own.reference, dtype=np.float64).T, axis=0)
-            own.fits(len(density.schema_.modelled))
+            if views is not None and len(views.center) != len(density.schema_.modelled):
+                raise ValueError("views of other columns")
         except (ValidationError, ValueError) as error:
             raise BundleError(
                 f"load({os.fspath(path)}): expected a model with calibration scores, as FlowOutlier.save or "
                 "`unwarp outliers --save` writes it; got another. Write one, or use FlowDensity.load."
             ) from error
         model: Any = cls(density.flow, flow_options=density.flow_options, measure=own.measure, level=own.level)
-        model.density_, model.center_ = density, own.center
+        model.members_, model.center_ = [density], own.center
         model.views_, model.reference_ = views, reference
         model.calibration_ = np.sort(np.concatenate([np.full(own.impossible, -np.inf), own.calibration]))
         model.n_features_in_ = density.n_features_in_
         if "feature_names_in_" in vars(density):
             model.feature_names_in_ = density.feature_names_in_
-        model._settle()
+        model.offset_ = offset(model.calibration_, model.level)
         return model
 
     def _check(self) -> None:
-        if self.measure not in _MEASURES:
-            words = ", ".join(_MEASURES)
+        if self.measure not in MEASURES:
+            words = ", ".join(MEASURES)
             raise ConfigError(f"FlowOutlier: expected measure to be one of {words}; got {self.measure!r}. Take one.")
         if not 0 <= self.trim < 0.5:
             raise ConfigError(f"FlowOutlier: expected trim in [0, 0.5); got {self.trim}. Use 0 to leave no row out.")
+        _check.at_least("FlowOutlier", "ensemble", self.ensemble, 1)
         if not 0 < self.level < 1:
             raise ConfigError(f"FlowOutlier: expected level above 0 and below 1; got {self.level}. Use 0.05.")
 
     def _learn(
-        self, values: np.ndarray, seed: int, progress: Callable[[Step], object] | None
+        self, values: np.ndarray, weight: np.ndarray, seed: int, progress: Callable[[Step], object] | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fit; unscaled scores of all rows, which of them are for calibration, and which the flow may see."""
         order = np.random.default_rng([seed, 2]).permutation(len(values))
         split, trims = len(values) >= _SPLIT, self.trim > 0 and len(values) >= _FEW
-        fits = 1 + trims + (0 if split or len(values) < _FEW else _FOLDS)
-        seconds = None if self.max_seconds is None else self.max_seconds / fits
-        known: dict[str, Any] = {
-            "columns": self.columns,
-            "noise": self.noise,
-            "max_seconds": seconds,
-            "random_state": seed,
-        }
+        folds = 0 if split or len(values) < _FEW else _FOLDS
+        seconds = None if self.max_seconds is None else self.max_seconds / self.ensemble / (1 + trims + folds)
+        known: dict[str, Any] = {"columns": self.columns, "noise": self.noise, "max_seconds": seconds}
         whole = FlowDensity(self.flow, flow_options=self.flow_options, max_steps=self.max_steps, **known)
         aside = np.full(len(values), fill_value=not split)
-        if split:
-            aside[order[: min(len(values) // 4, _ASIDE)]] = True
-        kept = ~aside if split else aside.copy()
-        self.density_ = self._fitted(whole, values[kept], progress)
-        raw = self._raw(self.density_, values, precision="float32" if trims and split else "float64")
+        aside[order[: min(len(values) // 4, _ASIDE)]] = True
+        kept = (~aside if split else aside) & (weight > 0)
+        aside &= weight > 0
+
+        def fitted(model: FlowDensity, rows: np.ndarray) -> list[FlowDensity]:
+            own = None if (weight == 1).all() else weight[rows]
+            return self._fitted(model, values[rows], own, seed, progress)
+
+        self.members_ = fitted(whole, kept)
+        raw = self._raw(self.members_, values, precision="float32" if trims and split else "float64")
         if trims:
             kept &= raw > np.quantile(raw[kept], self.trim, method="lower")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the first fit has told what there is to tell
-                self.density_ = self._fitted(whole, values[kept], progress)
-            raw = self._raw(self.density_, values)
-        if split or len(values) < _FEW:
-            return raw, aside, kept
+                self.members_ = fitted(whole, kept)
+            raw = self._raw(self.members_, values)
         spec: Any = self.density_.flow_.spec
         options = {name: value for name, value in spec["options"].items() if name != "support"}
-        for held in (order[fold::_FOLDS] for fold in range(_FOLDS)):
+        again = FlowDensity(spec["recipe"], flow_options=options, max_steps=self.density_.n_iter_, **known)
+        for held in (order[fold::_FOLDS] for fold in range(folds)):
             rest = kept.copy()
             rest[held] = False
-            model = FlowDensity(spec["recipe"], flow_options=options, max_steps=self.density_.n_iter_, **known)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                raw[held] = self._raw(self._fitted(model, values[rest], progress), values[held])
+                raw[held] = self._raw(fitted(again, rest), values[held])
         return raw, aside, kept
 
-    def _fitted(self, model: FlowDensity, values: np.ndarray, progress: Callable[[Step], object] | None) -> FlowDensity:
-        named = "feature_names_in_" in vars(self)
-        model.fit(pa.table(list(values.T), names=names_of(self)) if named else values, progress=progress)
-        if model.history_.interrupted:
-            raise KeyboardInterrupt
-        return model
+    def _fitted(
+        self,
+        model: FlowDensity,
+        values: np.ndarray,
+        weight: np.ndarray | None,
+        seed: int,
+        progress: Callable[[Step], object] | None,
+    ) -> list[FlowDensity]:
+        """As many fits of the model as the ensemble has members, each with a seed of its own."""
+        rows = pa.table(list(values.T), names=names_of(self)) if "feature_names_in_" in vars(self) else values
+        members = [clone(model).set_params(random_state=seed + member) for member in range(self.ensemble)]
+        for member in members:
+            member._compared = False  # pyright: ignore[reportPrivateUsage]: nobody looks at these accounts
+            member.fit(rows, sample_weight=weight, progress=progress)
+            if member.history_.interrupted:
+                raise KeyboardInterrupt
+        return members
 
     def _raw(
-        self, density: FlowDensity, values: np.ndarray, precision: Literal["float64", "float32"] = "float64"
+        self, members: list[FlowDensity], values: np.ndarray, precision: Literal["float64", "float32"] = "float64"
     ) -> np.ndarray:
-        """Log densities, or distances of latents."""
-        if self.measure != "latent":
-            named = "feature_names_in_" in vars(density)
-            rows = pa.table(list(values.T), names=names_of(self)) if named else values
-            return density.score_samples(rows, precision=precision)
-        encoding = Encoding(density.schema_)
-        scores = np.full(len(values), -np.inf)
-        for rows in np.array_split(np.arange(len(values)), 1 + len(values) // 8192):
-            x = torch.from_numpy(encoding.events(values[rows]))
-            fine = encoding.possible(values[rows]) & density.flow_.space.contains(x).numpy()
-            with torch.no_grad():
-                z, base = density.flow_.transform.encode(x[torch.from_numpy(fine)]), density.flow_.base
-                z = base.to_normal(z) if isinstance(base, GaussianMixture) else z
-            scores[rows[fine]] = -0.5 * (z**2).sum(dim=1).numpy()
-        return scores
+        """Log densities, those of an ensemble's mean density, or distances of latents."""
+        if self.measure == "latent":
+            return np.mean([latent(density, values) for density in members], axis=0)
+        named = "feature_names_in_" in vars(members[0])
+        rows = pa.table(list(values.T), names=names_of(self)) if named else values
+        found = [density.score_samples(rows, precision=precision) for density in members]
+        return np.logaddexp.reduce(found, axis=0) - np.log(len(found))
 
     def _of(self, views: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """Scores by the measure, of what is known of each row: the flow's word first, then the other views."""
@@ -358,10 +380,15 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
 
     def _seen(self, values: np.ndarray) -> np.ndarray:
         """What the measure needs to know of new rows, for `_of`."""
-        raw = self._raw(self.density_, values)
-        if self.measure not in _SEEN:
+        raw = self._raw(self.members_, values)
+        if self.measure not in SEEN:
             return raw[:, None]
         return np.column_stack([raw, self.views_.of(self._events(values))])
+
+    @property
+    def density_(self) -> FlowDensity:
+        """The density; of an ensemble the first."""
+        return self.members_[0]
 
     def _events(self, values: np.ndarray) -> np.ndarray:
         return Encoding(self.density_.schema_).events(values)
@@ -370,41 +397,3 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         if "depths_" not in vars(self):
             raise ConfigError(f"{where}: expected rows; got none, and a loaded model holds none. Give the rows.")
         return self.depths_
-
-    def _settle(self) -> None:
-        """The offset that lets `predict` say -1 just where the p-value is `level` or less, if it can be that low."""
-        finite = self.calibration_[np.isfinite(self.calibration_)]
-        place = max(int(np.floor(self.level * (len(self.calibration_) + 1) + 1e-9)) - 1, 0)
-        lowest = float(finite[0]) if len(finite) else 0.0
-        self.offset_ = max(float(self.calibration_[min(place, len(self.calibration_) - 1)]), lowest)
-
-
-class _SavedViews(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-    center: Annotated[list[float], Field(min_length=1, max_length=100_000)]
-    scale: Annotated[list[float], Field(min_length=1, max_length=100_000)]
-    rows: Annotated[str, Field(max_length=10**6)]
-
-
-class _Saved(BaseModel):
-    """What a model file holds besides the density."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-    measure: Measure
-    level: Annotated[float, Field(gt=0, lt=1)]
-    center: float
-    impossible: Annotated[int, Field(ge=0, le=100_000)]
-    calibration: Annotated[list[float], Field(max_length=100_000)]
-    views: _SavedViews | None = None
-    reference: Annotated[list[list[float]], Field(max_length=4)] = []
-
-    def fits(self, features: int) -> None:
-        """Refuse what does not go with the measure or the number of columns."""
-        combined = len({len(column) for column in self.reference}) == 1 and len(self.reference) == 1 + len(NAMES)
-        seen = self.views is not None and len(self.views.center) == features
-        if (self.measure in _SEEN and not seen) or (
-            self.measure == "combined" and not (combined and self.reference[0])
-        ):
-            raise ValueError("outlier: expected views that go with the measure")

@@ -9,6 +9,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from unwarp.data import Encoding
+from unwarp.distributions import GaussianMixture
+from unwarp.estimators._density import FlowDensity
+
 _ROWS = 4_000  # that are kept at most
 _ENTRIES = 80_000  # of the rows that are kept, at most, so that a model file stays small
 _FINE, _COARSE = 0.1, 1.0  # standard deviations of the noise, in those of the columns
@@ -23,9 +27,9 @@ class Views:
     r"""What some known rows say of others without a flow, each higher where a row is more normal.
 
     `near` and `broad` are the log density of the known rows under Gaussian noise of 0.1 and 1 standard deviations of
-    each column, $\log \frac1n \sum_i N(x; x_i, \sigma^2)$ up to a constant: what a flow that was trained with such noise
-    would learn without limit. `columns` is the sum over columns of the logarithm of how often
-    known values are as far out on the same side, which knows nothing of what goes with what.
+    each column, $\log \frac1n \sum_i N(x; x_i, \sigma^2)$ up to a constant: what a flow that was trained with such
+    noise would learn without limit. `columns` is the sum over columns of the logarithm of how often known values are as
+    far out on the same side, which knows nothing of what goes with what.
 
     Args:
         center: Means of the columns, ``(features,)``.
@@ -89,9 +93,23 @@ class Views:
         """
         known = np.frombuffer(base64.b64decode(rows, validate=True), dtype="<f2").astype(np.float64)
         known = known.reshape(-1, len(center))
-        if len(scale) != len(center) or not len(known) or not np.isfinite(known).all() or min(scale) <= 0:
+        if len(scale) != len(center) or not len(known) or not np.isfinite(known).all():
             raise ValueError("views: sizes do not agree")
         return cls(np.array(center), np.array(scale), known)
+
+
+def latent(density: FlowDensity, values: np.ndarray) -> np.ndarray:
+    """Minus half the squared distance of each row's latent from the origin, ``(rows,)``; impossible rows -inf."""
+    encoding = Encoding(density.schema_)
+    scores = np.full(len(values), -np.inf)
+    for rows in np.array_split(np.arange(len(values)), 1 + len(values) // 8192):
+        x = torch.from_numpy(encoding.events(values[rows]))
+        fine = encoding.possible(values[rows]) & density.flow_.space.contains(x).numpy()
+        with torch.no_grad():
+            z, base = density.flow_.transform.encode(x[torch.from_numpy(fine)]), density.flow_.base
+            z = base.to_normal(z) if isinstance(base, GaussianMixture) else z
+        scores[rows[fine]] = -0.5 * (z**2).sum(dim=1).numpy()
+    return scores
 
 
 def together(views: np.ndarray, reference: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
