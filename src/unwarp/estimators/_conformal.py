@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_TAIL = 0.15  # share of the rows that are taken for the tail
+_TAIL = 0.25  # share of the rows that are taken for the tail; half of it, and no less, bears strange ones
 _STILL = 5  # rounds after which what is found seldom changes
 
 

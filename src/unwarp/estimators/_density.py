@@ -56,8 +56,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         flow_options: Options of the recipe, in place of the automatic ones.
         columns: What is known about columns, by name (``x0, x1, ...`` for arrays): ``"real"``, ``"positive"``,
             ``"bounded:LOW:HIGH"``, ``"integer"`` or ``"integer:STEP"``. The rest is inferred.
-        noise: Deviation of Gaussian noise on training rows in those of each unbounded column; 0.1 smooths a lot. With
-            noise, a score is the density at the middle of the box.
+        noise: Deviation of Gaussian noise on training rows in those of each unbounded column; scores take box middles.
         validation_fraction: Share of the rows held out, to stop early and for `history_`; of up to 100 rows none are.
         max_seconds: Budget of the training in seconds; with one, a repeated fit may differ.
         max_steps: Budget of the training in steps.
