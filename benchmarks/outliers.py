@@ -34,10 +34,10 @@ QUICK: dict[str, Any] = {
     "flow": "maf", "flow_options": {"layers": 2, "hidden": (32,), "base": "mixture", "components": 8},
     "noise": 0.1, "max_steps": 60,
 }  # fmt: skip
-SETS = sorted(
-    ["12_fault", "14_glass", "18_Ionosphere", "20_letter", "22_magic.gamma", "23_mammography", "26_optdigits"]
-    + ["28_pendigits", "29_Pima", "2_annthyroid", "32_shuttle", "37_Stamps", "38_thyroid", "40_vowels", "42_WBC"]
-    + ["43_WDBC", "44_Wilt", "45_wine", "46_WPBC", "47_yeast", "4_breastw", "6_cardio", "7_Cardiotocography"]
+SETS = (
+    *("12_fault", "14_glass", "18_Ionosphere", "20_letter", "22_magic.gamma", "23_mammography", "26_optdigits"),
+    *("28_pendigits", "29_Pima", "2_annthyroid", "32_shuttle", "37_Stamps", "38_thyroid", "40_vowels", "42_WBC"),
+    *("43_WDBC", "44_Wilt", "45_wine", "46_WPBC", "47_yeast", "4_breastw", "6_cardio", "7_Cardiotocography"),
 )
 
 
@@ -90,7 +90,7 @@ def detect(split: str, name: str, seed: int, args: argparse.Namespace) -> dict[s
     if test is None:
         found["combined"], found["log_prob"] = graded(y, -model.scores_), graded(y, -model.depths_)
     else:
-        seen = model._seen(test)  # noqa: SLF001: all that the measures need, once
+        seen = model._seen(test)  # all that the measures need, once
         for measure in MEASURES:
             model.measure = measure
             found[measure] = graded(y, -model._of(seen))
@@ -100,7 +100,7 @@ def detect(split: str, name: str, seed: int, args: argparse.Namespace) -> dict[s
 
 
 def summary(cells: dict[str, dict[str, Any]], split: str) -> str:
-    """The table of one split: means over sets and seeds, mean rank beside the rivals, share of sets above the forest."""
+    """The table of one split: means over sets and seeds, mean rank beside the rivals, share of sets above a forest."""
     cells = {key: cell for key, cell in cells.items() if key.startswith(f"detect/{split}/")}
     if not cells:
         return ""

@@ -18,6 +18,8 @@ from unwarp.errors import BundleError, ConfigError
 from unwarp.estimators import FlowDensity, FlowOutlier
 from unwarp.estimators._conditional import conditional
 from unwarp.estimators._conformal import conformal, discoveries, within
+from unwarp.flows import save
+from unwarp.flows._bundle import load_with_config
 
 PLAIN = Column(name="a")
 FAST = {"flow": "maf", "flow_options": {"layers": 1, "hidden": (8,), "base": "mixture", "components": 1}}
@@ -204,10 +206,10 @@ def test_constants_copies_and_bounds_are_at_fault_when_they_break():
     assert first["likely"].tolist()[:2] == [4.0, odd["a"][1]]
 
 
-@pytest.mark.parametrize("measure", ["typicality", "latent"])
+@pytest.mark.parametrize("measure", ["log_prob", "typicality", "latent", "near", "broad", "columns", "background"])
 def test_other_measures_find_far_rows_too(measure):
     model = FlowOutlier(**FAST, measure=measure, trim=0.0).fit(draw(200, 1))
-    assert model.predict(np.array([[0.0, 9.0, 1.0], [0.0, 0.0, 1.0]]))[0] == -1
+    assert model.predict(np.array([[6.0, -9.0, 40.0], [0.0, 0.0, 1.0]]))[0] == -1
 
 
 def test_a_saved_model_judges_alike_and_is_a_density_too(model, spoilt, tmp_path):
@@ -224,6 +226,45 @@ def test_a_saved_model_judges_alike_and_is_a_density_too(model, spoilt, tmp_path
         FlowOutlier.load(path)
 
 
+def test_a_saved_measure_of_the_flow_alone_holds_no_rows(spoilt, tmp_path):
+    model = FlowOutlier(**FAST, measure="log_prob", trim=0.0).fit(spoilt)
+    model.save(tmp_path / "model.safetensors")
+    assert load_with_config(tmp_path / "model.safetensors")[1]["training"]["outlier"]["views"] is None
+    again = FlowOutlier.load(tmp_path / "model.safetensors")
+    np.testing.assert_allclose(again.p_values(spoilt), model.p_values(spoilt))
+
+
+@pytest.mark.parametrize("harm", [{"views": None}, {"reference": []}, {"reference": [[0.0]] * 3 + [[]]}])
+def test_views_that_do_not_go_with_the_measure_are_refused(model, harm, tmp_path):
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    flow, config = load_with_config(path)
+    config["training"]["outlier"] |= harm
+    save(flow, path, columns=config["columns"], training=config["training"])
+    with pytest.raises(BundleError, match="expected a model with calibration scores"):
+        FlowOutlier.load(path)
+
+
+def test_rows_of_no_weight_teach_nothing(spoilt):
+    weight = np.where(np.arange(300) < 15, 0.0, 1.0)
+    model = FlowOutlier(**FAST, trim=0.0).fit(spoilt, sample_weight=weight)
+    clean = FlowOutlier(**FAST, trim=0.0).fit(spoilt, sample_weight=2 * weight)
+    assert len(model.calibration_) == 285
+    assert model.outliers()[:15].all()
+    np.testing.assert_allclose(clean.score_samples(spoilt), model.score_samples(spoilt), atol=1e-2)
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        model.fit(spoilt, sample_weight=np.zeros(300))
+
+
+def test_an_ensemble_scores_by_its_mean_density(spoilt, tmp_path):
+    model = FlowOutlier(**FAST, measure="log_prob", trim=0.0, ensemble=2).fit(spoilt)
+    each = [member.score_samples(spoilt) for member in model.members_]
+    np.testing.assert_allclose(model.score_samples(spoilt), np.logaddexp(*each) - np.log(2))
+    assert not np.array_equal(*each)
+    with pytest.raises(ConfigError, match="save: expected one flow; got 2"):
+        model.save(tmp_path / "model.safetensors")
+
+
 def test_pickles_and_clones(model, spoilt):
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.p_values(spoilt), model.p_values(spoilt))
@@ -231,7 +272,8 @@ def test_pickles_and_clones(model, spoilt):
 
 
 @pytest.mark.parametrize(
-    ("words", "match"), [({"measure": "odd"}, "measure"), ({"trim": 0.6}, "trim"), ({"level": 0}, "level")]
+    ("words", "match"),
+    [({"measure": "odd"}, "measure"), ({"trim": 0.6}, "trim"), ({"level": 0}, "level"), ({"ensemble": 0}, "ensemble")],
 )
 def test_arguments_are_held_to_their_words(words, match):
     with pytest.raises(ConfigError, match=f"FlowOutlier: expected {match}"):

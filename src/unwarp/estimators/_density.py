@@ -33,7 +33,7 @@ __all__ = ["FlowDensity"]
 _BLOCK = 1024  # rows that share a random generator while sampling
 _LOOK = 256  # rows that show how many points an average over boxes needs
 _TINY = 100  # rows up to which nothing is held out and arithmetic is in float64
-_SPREAD = 20_000  # rows up to which a row of boxed values is drawn more than once
+_SPREAD, _NOISY = 20_000, 4_000  # rows up to which a row of boxed values, or one with noise, is drawn more than once
 
 
 class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
@@ -319,7 +319,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         """Training events and weights, and what is held out; draws of one row stay on one side."""
         encoding = Encoding(self.schema_)
         noise = encoding.noise(values, _check.positive("fit", "noise", self.noise) if self.noise else 0.0)
-        copies = min(8, max(1, _SPREAD // len(values))) if encoding.boxed or noise.any() else 1
+        copies = min(8, max(1, (_NOISY if noise.any() else _SPREAD if encoding.boxed else 0) // len(values)))
         if not 0 <= self.validation_fraction < 1:
             got = self.validation_fraction
             raise ConfigError(f"fit: expected validation_fraction in [0, 1); got {got}. Use 0 to hold out nothing.")

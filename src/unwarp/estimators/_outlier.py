@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 
 from unwarp import _check
 from unwarp.data import Encoding
-from unwarp.errors import BundleError, ConfigError, DataError
+from unwarp.errors import BundleError, ConfigError
 from unwarp.estimators._conformal import conformal, discoveries, offset, within
 from unwarp.estimators._density import FlowDensity, read, write
 from unwarp.estimators._explain import explained
@@ -143,8 +143,6 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         self._check()
         values = values_of(self, "fit", X, reset=True)
         weight = _check_sample_weight(sample_weight, values, dtype=np.float64, ensure_non_negative=True)
-        if not weight.any():
-            raise DataError("fit: expected a row of weight above 0; got none. Correct sample_weight.")
         seed = seed_of(self.random_state)
         raw, aside, kept = self._learn(values, weight, seed, progress)
         self.center_ = float(np.mean(raw[aside & np.isfinite(raw)])) if np.isfinite(raw[aside]).any() else 0.0
