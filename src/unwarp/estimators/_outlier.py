@@ -347,7 +347,8 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
     ) -> list[FlowDensity]:
         """As many fits of the model as the ensemble has members, each with a seed of its own."""
         rows = pa.table(list(values.T), names=names_of(self)) if "feature_names_in_" in vars(self) else values
-        members = [clone(model).set_params(random_state=seed + member) for member in range(self.ensemble)]
+        copy: Any = clone
+        members = [copy(model).set_params(random_state=seed + member) for member in range(self.ensemble)]
         for member in members:
             member._compared = False  # pyright: ignore[reportPrivateUsage]: nobody looks at these accounts
             member.fit(rows, sample_weight=weight, progress=progress)

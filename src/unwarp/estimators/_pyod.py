@@ -55,7 +55,8 @@ def _detector() -> type[Any]:
         def fit(self, X: Any, y: Any = None) -> Any:
             values = check_array(X)
             self._set_n_classes(y)
-            self.outlier_ = clone(FlowOutlier() if self.outlier is None else self.outlier).fit(values)
+            outlier: Any = clone(FlowOutlier() if self.outlier is None else self.outlier)
+            self.outlier_ = outlier.fit(values)
             self.decision_scores_ = _stranger(self.outlier_.scores_)
             self._process_decision_scores()
             return self
