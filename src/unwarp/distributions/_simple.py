@@ -44,10 +44,15 @@ class Normal(Distribution):
         x = _check.broadcast_event("Normal.log_prob", x, self.space.shape, context, self.context_shape)
         return -0.5 * (_sum(x.square(), self.space) + self.space.entries * math.log(2 * math.pi))
 
+    def sample(
+        self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
+    ) -> Tensor:
+        return _randn(self.batch_shape(shape, context) + self.space.shape, self.anchor, generator)
+
     def sample_and_log_prob(
         self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        x = _randn(self.batch_shape(shape, context) + self.space.shape, self.anchor, generator)
+        x = self.sample(shape, context, generator=generator)
         return x, self.log_prob(x)
 
     def extra_repr(self) -> str:
