@@ -116,8 +116,9 @@ def together(views: np.ndarray, reference: np.ndarray, own: np.ndarray | None = 
     r"""One score of several: minus the mean over views of $-\log p$, Fisher's way to join p-values.
 
     p counts reference rows that look as strange. Below all of them, where p has nothing left to tell, the distance to
-    the lowest goes on, in units in which the lower tail of the reference falls by e: the distance itself for a log
-    density, whose tail is nearly exponential, and its square root for the others, whose tails are longer.
+    the lowest goes on, in units in which the lower tail of the reference falls by e. That of a log density, whose tail
+    is nearly exponential, counts in full: such a row is strange whatever the others say. That of the others, whose
+    tails are longer, counts by its square root and as one of several.
 
     Args:
         views: Higher is more normal, ``(rows, views)``, the log density of a flow first.
@@ -135,5 +136,7 @@ def together(views: np.ndarray, reference: np.ndarray, own: np.ndarray | None = 
         unit = float(np.median(beyond)) / np.log(2.0) if len(beyond) else 0.0
         lowest = np.where(own & (count == 0), known[min(1, n - 1)], known[0])
         further = np.maximum(lowest - seen, 0.0) / (unit if unit > 0 else 1.0)
-        total += np.log((1.0 + np.maximum(count, 0)) / (n + 1.0 - own)) - (further if view == 0 else np.sqrt(further))
+        total += np.log((1.0 + np.maximum(count, 0)) / (n + 1.0 - own)) - (
+            views.shape[1] * further if view == 0 else np.sqrt(further)
+        )
     return total / views.shape[1]
