@@ -26,8 +26,16 @@ FAST = {"flow": "maf", "flow_options": {"layers": 1, "hidden": (8,), "base": "mi
 FAST |= {"max_steps": 10, "random_state": 0}
 
 
+UNLIKE_REPEATS = {
+    f"check_sample_weight_equivalence_on_{kind}_data": "weights are the flow's; calibration and folds count rows"
+    for kind in ("dense", "sparse")
+}
+
+
 @pytest.mark.slow
-@parametrize_with_checks([FlowOutlier(**FAST | {"random_state": None})])
+@parametrize_with_checks(
+    [FlowOutlier(**FAST | {"random_state": None})], expected_failed_checks=lambda _: UNLIKE_REPEATS
+)
 def test_scikit_learn_agrees(estimator, check):
     check(estimator)
 
