@@ -26,6 +26,7 @@ _COMMANDS = {
     "score": ("_score", "Write the log density of each row in nats."),
     "verify": ("_score", "Prove that a folder of scores has each row of the table once."),
     "sample": ("_rows", "Draw rows from a model."),
+    "complete": ("_complete", "Fill the gaps of a table with draws given the rest of each row."),
     "outliers": ("_outliers", "Find the strange rows of a table and name the columns at fault."),
     "report": ("_report", "Write one self-contained HTML page."),
     "show": ("_show", "Show what is in a model file."),

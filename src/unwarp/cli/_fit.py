@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import pyarrow as pa
 import typer
 
+from unwarp.cli._columns import Taken, declared, take
 from unwarp.cli._out import PAGES, Failure, check_output, need_matplotlib, say, writing
 from unwarp.cli._report import write_report
-from unwarp.data import TableFile, read_table
+from unwarp.cli._synthetic import write_judgement
+from unwarp.data import Schema
 from unwarp.errors import NotConvergedError
-from unwarp.estimators import FlowDensity
+from unwarp.estimators import FlowDensity, FlowTable
 from unwarp.flows import names, read_config
 from unwarp.training import Step, json_lines, progress_bar
 
@@ -24,9 +24,6 @@ _Output = Annotated[
     Path, typer.Option("--output", "-o", help="The model to write: NAME.safetensors.", show_default=False)
 ]
 _Columns = list[str] | None
-
-_LARGEST = 2 << 30  # bytes of rows that are fitted as they are; of more, a quarter of that is drawn
-_COPIES = 12  # of its rows that a fit may have in memory
 
 
 def fit(
@@ -40,7 +37,23 @@ def fit(
     ] = None,
     bounded: Annotated[_Columns, typer.Option(metavar="COLUMN:LOW:HIGH", help="It lies between two bounds.")] = None,
     integer: Annotated[_Columns, typer.Option(metavar="COLUMN", help="It holds whole numbers.")] = None,
-    flow: Annotated[str, typer.Option(help=f"The recipe: auto, {', '.join(names('tables'))}.")] = "auto",
+    periodic: Annotated[
+        _Columns, typer.Option(metavar="COLUMN:LOW:HIGH", help="It goes round: HIGH is LOW again.")
+    ] = None,
+    categorical: Annotated[_Columns, typer.Option(metavar="COLUMN", help="It holds categories.")] = None,
+    ordinal: Annotated[
+        _Columns, typer.Option(metavar='"COLUMN:A<B<C"', help="It holds categories in order; numbers need no list.")
+    ] = None,
+    boolean: Annotated[_Columns, typer.Option(metavar="COLUMN", help="It holds two values, as yes and no.")] = None,
+    date: Annotated[_Columns, typer.Option(metavar="COLUMN", help="It holds dates or times in ISO form.")] = None,
+    columns: Annotated[
+        Path | None,
+        typer.Option(help="What the columns are: TOML or JSON, as show DATA -o writes it.", show_default=False),
+    ] = None,
+    flow: Annotated[str, typer.Option(help=f"The recipe: auto, mixed, {', '.join(names('tables'))}.")] = "auto",
+    members: Annotated[
+        int, typer.Option(min=1, max=64, help="Networks of a mixed model, whose differences show what chance does.")
+    ] = 1,
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Train for so long at most.", show_default=False)
     ] = None,
@@ -62,79 +75,63 @@ def fit(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines: what happens, then the result.")] = False,
 ) -> None:
-    """Fit a flow to a table and write the model; tells how it does on rows kept from training, beside plain models."""
-    check_output(output, suffixes=(".safetensors",), inputs=(data, checkpoint))
+    """Fit a flow to a table and write the model; tells how it does on rows kept from training, beside plain models.
+
+    Finite numbers without gaps get a flow; columns of any other kind, or with gaps, the joint law of mixed columns.
+    """
+    check_output(output, suffixes=(".safetensors",), inputs=(data, checkpoint, columns))
     if checkpoint is not None:
-        check_output(checkpoint, inputs=(data,))
+        check_output(checkpoint, inputs=(data, columns))
     if report is not None:
-        check_output(report, suffixes=PAGES, inputs=(data, checkpoint))
+        check_output(report, suffixes=PAGES, inputs=(data, checkpoint, columns))
         need_matplotlib()
-    declared = _declared(real=real, positive=positive, integer=integer, bounded=bounded)
-    table, drawn_from = _rows(data, ignore or (), rows, seed)
-    if drawn_from is not None:
-        facts = {"event": "sample", "rows": len(table), "of": drawn_from, "seed": seed}
-        say(facts, f"{len(table):,} of {drawn_from:,} rows, drawn uniformly with seed {seed}", as_json=as_json)
-    model = FlowDensity(flow, columns=declared, max_seconds=seconds, max_steps=steps, random_state=seed)
+    known = declared(
+        real=real, positive=positive, integer=integer, bounded=bounded, periodic=periodic, categorical=categorical,
+        ordinal=ordinal, boolean=boolean, date=date,
+    )  # fmt: skip
+    schema = None if columns is None else Schema.from_file(columns)
+    taken = take(data, ignore=ignore or (), most=rows, seed=seed, flow=flow, known=known, schema=schema)
+    _announce(taken, seed, as_json=as_json)
+    budget: dict[str, Any] = {"max_seconds": seconds, "max_steps": steps, "random_state": seed}
+    if taken.schema is not None:
+        model = FlowTable(schema=taken.schema, members=members, **budget)
+    elif members == 1:
+        model = FlowDensity(flow, columns=known, **budget)
+    else:
+        raise Failure("unwarp fit: expected --members with mixed columns; got numbers alone. Add --flow mixed.")
     with progress_of(as_json=as_json) as progress:
-        model.fit(table, progress=progress, checkpoint=checkpoint)
+        model.fit(taken.table, progress=progress, checkpoint=checkpoint)
     if model.history_.interrupted:
         raise KeyboardInterrupt
     if not model.history_.converged:
-        raise NotConvergedError(
-            f"fit: expected training to settle; got a loss that kept going bad in {data}. Try --flow maf."
-        )
+        advice = " Try --flow maf." if taken.schema is None else " Look at the columns."
+        raise NotConvergedError(f"fit: expected training to settle; got a loss that kept going bad in {data}.{advice}")
     with writing(output):
         model.save(output)
     facts, text = _told(model, output)
     if report is not None:
-        found = write_report(
-            model, data, report, table=table, drawn_from=drawn_from, labels=tuple(ignore or ()),
-            versions=read_config(output)["versions"],
-        )  # fmt: skip
+        if isinstance(model, FlowTable):
+            found: Any = write_judgement(data, None, report, model=output, seed=seed)
+        else:
+            found = write_report(
+                model, data, report, table=taken.table, drawn_from=taken.drawn_from, labels=tuple(ignore or ()),
+                versions=read_config(output)["versions"],
+            )  # fmt: skip
         facts |= {"report": str(report), "findings": found.to_json()}
         text = f"{text}\n\n{found.summary()}\nreport: {report}"
     say(facts, text, as_json=as_json)
 
 
-def _rows(data: Path, ignore: Sequence[str], most: int | None, seed: int) -> tuple[pa.Table, int | None]:
-    """The rows to fit, and of how many they were drawn if not all are taken: a fit needs several times their memory."""
-    file = TableFile(data, ignore=ignore)
-    if most is None:
-        room = min(_LARGEST, _memory() // _COPIES)
-        if file.decoded <= room:
-            return read_table(data, ignore=ignore), None
-        most = max(1, room // (32 * len(file.names)))
-    table = file.sample(most, seed=seed)
-    return table, file.rows if file.rows > len(table) else None
-
-
-def _memory() -> int:
-    """Bytes of the machine's memory."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 8 << 30
-
-
-def _declared(*, bounded: _Columns, **kinds: _Columns) -> dict[str, str]:
-    """The kinds of columns as `FlowDensity` wants them."""
-    found = [(name, kind) for kind, names in kinds.items() for name in names or ()]
-    for text in bounded or ():
-        name, _, bounds = text.partition(":") if text.count(":") == 2 else _split(text)
-        found.append((name, f"bounded:{bounds}"))
-    names = [name for name, _ in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise Failure(f"unwarp fit: expected one kind for column {name!r}; got two. Leave one out.")
-    return dict(found)
-
-
-def _split(text: str) -> tuple[str, str, str]:
-    """COLUMN:LOW:HIGH, where the name may hold colons of its own."""
-    name, *bounds = text.rsplit(":", 2)
-    if len(bounds) != 2:
-        raise Failure(f"unwarp fit: expected --bounded COLUMN:LOW:HIGH; got {text!r}. Give both bounds.")
-    return name, ":", ":".join(bounds)
+def _announce(taken: Taken, seed: int, *, as_json: bool) -> None:
+    """Say, before the work, what is fitted to what."""
+    rows = len(taken.table)
+    if taken.drawn_from is not None:
+        facts = {"event": "sample", "rows": rows, "of": taken.drawn_from, "seed": seed}
+        text = f"{rows:,} of {taken.drawn_from:,} rows, drawn uniformly with seed {seed}"
+        say(facts, text, as_json=as_json)
+    if taken.schema is not None:
+        text = f"mixed columns, as {taken.why}: fitting the joint law of FlowTable"
+        say({"event": "mixed", "why": taken.why}, text, as_json=as_json)
 
 
 @contextlib.contextmanager
@@ -147,11 +144,11 @@ def progress_of(*, as_json: bool) -> Generator[Callable[[Step], object]]:
             yield show
 
 
-def _told(model: FlowDensity, output: Path) -> tuple[dict[str, object], str]:
+def _told(model: FlowDensity | FlowTable, output: Path) -> tuple[dict[str, object], str]:
     """What to say about a fitted model: facts and text."""
     history = model.history_
     columns = [f"  {c.name}: {c.summary}" + (f" ({c.reason})" if c.reason else "") for c in model.schema_.columns]
-    recipe = (model.flow_.spec or {}).get("recipe")
+    recipe = "mixed" if isinstance(model, FlowTable) else (model.flow_.spec or {}).get("recipe")
     facts: dict[str, object] = {
         "event": "result",
         "model": str(output),

@@ -51,17 +51,21 @@ def report(
     """Write one self-contained HTML page: data beside samples, calibration, latents, training, the strangest rows.
 
     With --synthetic it judges synthetic rows, whatever made them: likeness, ranges, copies, usefulness. With --holdout
-    it can tell copies, and with --model too it scores the held-out rows.
+    it can tell copies, and with --model too it scores the held-out rows. Of a model of mixed columns, rows are drawn
+    and judged in the same way.
     """
     check_output(output, suffixes=PAGES, inputs=(data, model, synthetic, holdout))
     need_matplotlib()
-    if synthetic is not None:
+    mixed = synthetic is None and model is not None and read_config(model)["spec"]["recipe"] == "mixed"
+    if mixed and label:
+        raise Failure("report: expected --label with a model of numbers; got one of mixed columns. Leave it out.")
+    if synthetic is not None or mixed:
         told = write_judgement(data, synthetic, output, holdout=holdout, target=target, model=model, seed=seed)
         say({"report": str(output), **told.to_json()}, f"{told.summary()}\nreport: {output}", as_json=as_json)
         return
     if holdout is not None or target is not None:
         word = "--holdout" if holdout is not None else "--target"
-        raise Failure(f"report: expected --synthetic beside {word}; got none. Name the table to judge.")
+        raise Failure(f"report: expected --synthetic, or a model of mixed columns, beside {word}; got none. Add one.")
     if model is None:
         raise Failure("report: expected a model or synthetic rows; got neither. Give --model or --synthetic.")
     estimator = FlowDensity.load(model)

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from unwarp.cli._out import TABLES, check_output, say, writing
+from unwarp.cli._known import known_of
+from unwarp.cli._out import TABLES, Failure, check_output, say, writing
 from unwarp.data import read_table, write_table
 from unwarp.errors import DataError
-from unwarp.estimators import FlowDensity
+from unwarp.estimators import FlowDensity, FlowTable, load_estimator
 
 _LEAVE_OUT = re.compile(r" or leave (it|them) out with --ignore .*\.$", re.DOTALL)
 
@@ -28,29 +29,51 @@ def sample(
     model: Model,
     output: Output,
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, max=10**9, help="How many rows to draw.")] = 1000,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            help="What is known of a column: a value, LOW:HIGH, or A|B; may be repeated. For mixed columns.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Makes the draw repeatable.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Draw rows from a model; row i depends on the seed and i alone, so more rows begin with the same ones."""
     check_output(output, suffixes=TABLES, inputs=(model,))
-    estimator = FlowDensity.load(model)
-    drawn = estimator.schema_.table(estimator.sample(rows, random_state=seed))
+    estimator = load_estimator(model)
+    facts: dict[str, Any] = {"output": str(output), "rows": rows, "seed": seed}
+    if isinstance(estimator, FlowTable):
+        law = estimator.given(known_of(estimator.schema_, given or ()))
+        drawn = law.sample(rows, random_state=seed)
+        chance, error = law.probability()
+        facts |= {"given": list(given or ()), "probability": chance, "probability_error": error}
+    elif given:
+        raise Failure(
+            f"{model}: expected a model of mixed columns for --given; got one of numbers. Fit it with --flow mixed."
+        )
+    else:
+        drawn = estimator.schema_.table(estimator.sample(rows, random_state=seed))
     with writing(output):
         write_table(output, drawn)
-    say(
-        {"output": str(output), "rows": rows, "seed": seed},
-        f"{rows} rows drawn with seed {seed}\nrows: {output}",
-        as_json=as_json,
-    )
+    text = f"{rows} rows drawn with seed {seed}" + (f", given {', '.join(given)}" if given else "")
+    say(facts, f"{text}\nrows: {output}", as_json=as_json)
 
 
-def read_rows(estimator: FlowDensity, data: Path) -> Any:
+def read_rows(estimator: FlowDensity | FlowTable, data: Path) -> Any:
     """The rows of a file with the columns of a model: a table, or an array where the model was fitted to one."""
+    if isinstance(estimator, FlowTable):
+        return read_table(data, columns=columns_of(estimator), kinds="any")
     try:
         table = read_table(data, columns=estimator.schema_.names)
     except DataError as error:  # a model needs all of its columns
         raise DataError(_LEAVE_OUT.sub(".", str(error))) from error
     return table if "feature_names_in_" in vars(estimator) else as_array(table)
+
+
+def columns_of(estimator: FlowDensity | FlowTable) -> list[str]:
+    """Names of the columns that a model wants."""
+    return [column.name for column in estimator.schema_.columns if column.role != "ignored"]
 
 
 def as_array(rows: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -210,7 +211,7 @@ def _coded(where: str, column: Column, cells: Any) -> np.ndarray:
         return places_of(_texts(column, cells), column.levels)
     if column.unit is not None:
         if not (is_date(cells.type) or (is_text(cells.type) and looks_dated(cells))):
-            raise _refused(where, column, cells, np.asarray(cells.is_null()), "dates in ISO form")
+            raise _refused(where, column, cells, _dated(cells), "dates in ISO form")
         return codes_of(cells, Clock.of(column.unit, column.epoch))
     numeric = is_number(cells.type) or pa.types.is_boolean(cells.type)
     if not numeric and not (is_text(cells.type) and parses(cells, NUMBER).all()):
@@ -220,6 +221,16 @@ def _coded(where: str, column: Column, cells: Any) -> np.ndarray:
     if column.kind == "periodic" and column.low is not None and column.high is not None:
         codes = column.low + np.mod(codes - column.low, column.high - column.low)
     return codes
+
+
+def _dated(cells: pa.Array) -> np.ndarray:
+    """Which rows come before the first that is no date, ``(rows,)`` bool."""
+    rows = np.flatnonzero(np.asarray(cells.is_valid()))
+
+    def wrong(count: int) -> int:
+        return 1 - (is_text(cells.type) and looks_dated(cells.take(pa.array(rows[:count]))))
+
+    return np.arange(len(cells)) < rows[bisect.bisect_left(range(1, len(rows)), 1, key=wrong)]
 
 
 def _texts(column: Column, cells: pa.Array) -> pa.Array:

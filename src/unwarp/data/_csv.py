@@ -39,7 +39,19 @@ def read_csv(
     kinds: Literal["numbers", "any"] = "numbers",
 ) -> pa.Table:
     """The chosen columns of a CSV file, numbers or of any kind; `squeezed` is how it is compressed, if at all."""
-    data = _load(path, squeezed)
+    return parse_csv(path, _load(path, squeezed), delimiter, ignore, columns, kinds=kinds)
+
+
+def parse_csv(
+    path: Path,
+    data: Bytes,
+    delimiter: str | None = ",",
+    ignore: tuple[str, ...] = (),
+    columns: Sequence[str] | None = None,
+    *,
+    kinds: Literal["numbers", "any"] = "any",
+) -> pa.Table:
+    """The chosen columns of a CSV file's bytes."""
     refuse_binary(path, data[:4096])
     delimiter, header, body = header_of(path, data, delimiter)
     places = choose(path.name, header, ignore, columns)

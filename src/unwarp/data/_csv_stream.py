@@ -73,6 +73,11 @@ class CsvPieces:
         return [self.header[place] for place in self.places]
 
     @property
+    def truths(self) -> list[str]:
+        """Names of those that hold true and false."""
+        return [self.header[place] for place in self.places if place in self.truth]
+
+    @property
     def rows(self) -> None:
         """Not known before the file is read."""
 

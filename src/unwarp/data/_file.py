@@ -40,6 +40,7 @@ class TableFile:
     Attributes:
         path: Where the file lies.
         names: Names of the columns.
+        truths: Names of those that hold truth values.
         decoded: Bytes that all rows would take in memory, about.
         known_rows: How many rows there are, where that is known without reading them (Parquet); else None.
 
@@ -76,6 +77,7 @@ class TableFile:
             else:
                 self._pieces = CsvPieces.open(self.path, squeezed, SEPARATED[kind], *wanted, mixed=kinds == "any")
             self.names, self.decoded = self._pieces.names, self._pieces.decoded
+        self.truths = self._pieces.truths
         self.known_rows: int | None = self._pieces.rows
 
     @property

@@ -55,12 +55,14 @@ class ParquetPieces:
         names: Of the columns.
         groups: How many rows each row group has.
         mixed: Whether columns may hold anything that a schema knows.
+        truths: Names of those that hold truth values.
     """
 
     path: Path
     names: list[str]
     groups: tuple[int, ...]
     mixed: bool
+    truths: list[str]
 
     @classmethod
     def open(
@@ -76,8 +78,9 @@ class ParquetPieces:
         with path.open("rb") as source, pyarrow.parquet.ParquetFile(source) as file:
             columns = present(list(file.schema_arrow.names), columns, optional)
             names = _names(path, file, ignore, columns, known if mixed else numeric)
-            found = file.metadata
-            return cls(path, names, tuple(found.row_group(i).num_rows for i in range(found.num_row_groups)), mixed)
+            found, schema = file.metadata, file.schema_arrow
+            groups = tuple(found.row_group(i).num_rows for i in range(found.num_row_groups))
+            return cls(path, names, groups, mixed, [n for n in names if pa.types.is_boolean(schema.field(n).type)])
 
     @property
     def rows(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from unwarp.distributions import Distribution
-from unwarp.doctor import _autodiff, _calls, _densities, _maps
+from unwarp.doctor import _autodiff, _calls, _densities, _maps, _tables
 from unwarp.doctor._report import Figure, Report, Row
 from unwarp.doctor._subject import Module, Subject, subject_of
 from unwarp.transforms import Transform
@@ -47,6 +47,14 @@ DENSITY_LAWS: tuple[Law, ...] = (
     _densities.samples_follow_density,
     _densities.is_a_bound,
 )
+TABLE_LAWS: tuple[Law, ...] = (
+    _tables.cells_have_mass_one,
+    _tables.gaps_are_left_out,
+    _densities.sample_and_density_agree,
+    _calls.dtype_and_device,
+    _autodiff.saved_and_loaded,
+    _calls.nothing_else_touched,
+)
 
 
 def check(
@@ -64,7 +72,7 @@ def check(
     you trained before you rely on it. The object is not touched: a copy in float64 on the CPU is examined.
 
     Args:
-        obj: a transform, a univariate, a distribution, a flow, or a fitted `FlowDensity`.
+        obj: a transform, a univariate, a distribution, a flow, or a fitted `FlowDensity` or `FlowTable`.
         fresh: builds the object anew, which the laws about the untrained object need.
         truth: the exact log density in nats, `(n, *event)` -> `(n)`, for a flow whose own is a bound.
         rows: how many inputs to draw.
@@ -90,6 +98,8 @@ def check(
 
 def laws_of(subject: Subject) -> tuple[Law, ...]:
     """The laws that concern the subject."""
+    if _tables.is_table(subject.module):
+        return TABLE_LAWS
     return MAP_LAWS * subject.has_map + LAWS + DENSITY_LAWS * subject.has_density
 
 

@@ -179,7 +179,7 @@ def subject_of(
     truth: Callable[[Tensor], Tensor] | None = None,
 ) -> Subject:
     """The examination of `obj`: a transform, a univariate, a distribution, or a fitted estimator's flow."""
-    obj = getattr(obj, "flow_", obj)
+    obj = getattr(obj, "flow_", getattr(obj, "model_", obj))
     if isinstance(obj, Univariate):
         name, module = repr(obj), Elementwise(2, obj)
     elif isinstance(obj, (Transform, Distribution)):

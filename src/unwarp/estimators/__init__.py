@@ -3,6 +3,7 @@
 from unwarp.estimators._batches import BatchScorer
 from unwarp.estimators._density import FlowDensity
 from unwarp.estimators._given import Given
+from unwarp.estimators._load import load_estimator
 from unwarp.estimators._marginal import Marginal
 from unwarp.estimators._mixed import FlowTable
 from unwarp.estimators._outlier import FlowOutlier
@@ -21,6 +22,7 @@ __all__ = [
     "ScoredParts",
     "Tally",
     "Verified",
+    "load_estimator",
     "pyod_detector",
     "score_parts",
     "score_table",

@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unwarp import flows
 from unwarp.errors import ConfigError, DataError
 from unwarp.estimators._density import FlowDensity
-from unwarp.estimators._mixed import FlowTable
+from unwarp.estimators._load import load_estimator
 
-__all__ = ["BatchScorer", "Precision", "load_model", "log_probs"]
+__all__ = ["BatchScorer", "Precision", "log_probs"]
 
 Precision = Literal["float64", "float32"]
 
@@ -27,7 +26,8 @@ class BatchScorer:
     so it is what Spark's ``mapInArrow``, Ray's ``map_batches`` and Dask's ``map_partitions`` run.
 
     Args:
-        model: A fitted estimator, or the path of a model file, which is read at once: workers need no file.
+        model: A fitted `FlowDensity` or `FlowTable`, or the path of a model file, which is read at once: workers need
+            no file.
         keep: Columns that go on beside the log density; all by default.
         name: Of the new column.
         precision: ``"float32"`` for many rows; see `FlowDensity.score_samples`.
@@ -56,7 +56,7 @@ class BatchScorer:
     ) -> None:
         if precision not in ("float64", "float32"):
             raise ConfigError(f'BatchScorer: expected "float64" or "float32"; got {precision!r}. Choose one.')
-        self.model: Any = load_model(model) if isinstance(model, (str, os.PathLike)) else model
+        self.model: Any = load_estimator(model) if isinstance(model, (str, os.PathLike)) else model
         self.keep = None if keep is None else tuple(keep)
         self.name = name
         self.precision: Precision = precision
@@ -92,21 +92,13 @@ class BatchScorer:
         return pa.schema([*fields, pa.field(self.name, pa.float64())])
 
 
-def load_model(path: str | os.PathLike[str]) -> FlowDensity | FlowTable:
-    """The estimator in a model file, of whichever kind.
-
-    Raises:
-        BundleError: When there is none.
-    """
-    training = flows.read_config(path)["training"] or {}
-    return FlowTable.load(path) if training.get("estimator") == "table" else FlowDensity.load(path)
-
-
 def log_probs(model: Any, table: pa.Table, precision: Precision) -> NDArray[np.float64]:
     """The log density of each row under an estimator with a schema; columns are found by name."""
     if not isinstance(model, FlowDensity):
         if precision != "float64":
-            raise ConfigError("score: expected float64 for a mixed table; got float32. Leave it out.")
+            raise ConfigError(
+                "score: expected float64 for a mixed table; got float32. Leave out --float32, or precision."
+            )
         return model.score_samples(table)
     names = model.schema_.names
     missing = [name for name in names if name not in table.column_names]

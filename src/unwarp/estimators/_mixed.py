@@ -215,7 +215,7 @@ class FlowTable(DensityMixin, BaseEstimator):
         """The rows with their gaps filled given what each row has.
 
         Args:
-            X: Rows; cells that are there stay as they are.
+            X: Rows; cells that are there stay as they are, and so do columns that the model does not have.
             how: ``"draw"`` draws the gaps of a row together: call it several times for multiple imputation.
                 ``"expected"`` takes the mean of numbers and dates, on their grid, and the likeliest level, each gap by
                 itself: the best single guess, which varies less than the column does.
@@ -236,9 +236,11 @@ class FlowTable(DensityMixin, BaseEstimator):
             made = [self.model_.expected(part) for _, part in parts]
         whole = seen_levels(self.model_, self.schema_, torch.cat([x[:0], *made]), seed)
         drawn = Codes(self.schema_).table(whole.numpy(), seed=seed)
-        own = set(table.column_names)
-        columns = [_filled(table[name], drawn[name]) if name in own else drawn[name] for name in drawn.column_names]
-        return self._restored(pa.table(columns, names=drawn.column_names), like=X)
+        own = {name: table[name] for name in table.column_names}
+        columns = own | {
+            name: _filled(own[name], drawn[name]) if name in own else drawn[name] for name in drawn.column_names
+        }
+        return self._restored(pa.table(columns), like=X)
 
     def explain(self, X: Any, *, why: int | None = None) -> Any:
         r"""Which cells of rows are surprising given the rest of their row, the most surprising of a row first.
@@ -387,8 +389,13 @@ def _kind_of(X: Any) -> str | None:
 
 
 def _filled(own: pa.ChunkedArray, drawn: pa.ChunkedArray) -> Any:
-    """A column with its gaps filled."""
+    """A column with its gaps filled, of its own type if that can hold what is drawn."""
     missing = own.is_null(nan_is_null=True)
-    if not own.null_count and not any(missing.to_pylist()):
+    if not pc.call_function("any", [missing]).as_py() or drawn.null_count == len(drawn):
         return own
-    return pc.call_function("if_else", [missing, drawn.cast(own.type), own])
+    if drawn.type != own.type:
+        try:
+            drawn = drawn.cast(own.type) if not pa.types.is_null(own.type) else drawn
+        except pa.ArrowInvalid:  # tenths between whole numbers
+            own = own.cast(drawn.type)
+    return drawn if pa.types.is_null(own.type) else pc.call_function("if_else", [missing, drawn, own])

@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from unwarp.data import TableFile, write_table
 from unwarp.errors import ConfigError, DataError
-from unwarp.estimators._batches import Precision, load_model, log_probs
+from unwarp.estimators._batches import Precision, log_probs
 from unwarp.estimators._density import FlowDensity
+from unwarp.estimators._load import load_estimator
 from unwarp.estimators._mixed import FlowTable
 from unwarp.estimators._parts import Marker, Plan, RowDigest, begin, digest_of, is_done
 from unwarp.estimators._tally import Tally
@@ -183,7 +184,7 @@ def _write_part(folder: Path, plan: Plan, place: int, scored: _Scored, tell: Cal
 
 def _opened(data: _Path, model: _Path) -> tuple[FlowDensity | FlowTable, TableFile]:
     """The model, and the table's columns that it wants; a mixed model does without those that say nothing new."""
-    estimator = load_model(model)
+    estimator = load_estimator(model)
     columns = [column for column in estimator.schema_.columns if column.role != "ignored"]
     optional: list[str] = []
     if isinstance(estimator, FlowTable):
