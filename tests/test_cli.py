@@ -283,8 +283,6 @@ GOOD = "".join(f"{a:.3f},{b:.3f}\n" for a, b in RNG.normal(size=(40, 2)))
         ("a,a\n" + GOOD, ["t.csv", "a"]),
         ("a,b\n" + GOOD + "inf,1\n", ['"a"', "inf", "line 42", "--ignore a"]),
         ("a,b\n" + GOOD + "1e308,1\n", ['"a"', "1e+308", "line 42"]),
-        ("a,b\n" + GOOD + "1,\n", ['"b"', "line 42", "--ignore b"]),
-        ("a,b\n" + "".join(f"{i}.5,\n" for i in range(20)), ['"b"', "--ignore b"]),
         ("a,b\n" + GOOD + "1,oak\n", ['"b"', "oak", "line 42", "--ignore b"]),
         (b"a,b\n1,\xff\xfe\xe9\n2,3\n", ["t.csv", "UTF-8"]),
         ("a,b\n1,2\n1,2,3\n", ["t.csv", "line 3"]),
@@ -298,8 +296,6 @@ GOOD = "".join(f"{a:.3f},{b:.3f}\n" for a, b in RNG.normal(size=(40, 2)))
         "names",
         "inf",
         "huge",
-        "missing",
-        "all-missing",
         "text",
         "utf8",
         "ragged",
@@ -309,6 +305,20 @@ GOOD = "".join(f"{a:.3f},{b:.3f}\n" for a, b in RNG.normal(size=(40, 2)))
 def test_bad_tables_are_refused_in_one_line(run, tmp_path, content, parts):
     put(content)
     assert fails(run("fit", "t.csv", "-o", "m.safetensors", *FAST), 3, *parts)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("a,b\n" + GOOD + "1,\n", ['"b"', "line 42", "--ignore b", "Without --flow nice"]),
+        ("a,b\n" + "".join(f"{i}.5,\n" for i in range(20)), ['"b"', "--ignore b", "Without --flow nice"]),
+    ],
+    ids=["missing", "all-missing"],
+)
+def test_gaps_are_refused_by_a_flow(run, tmp_path, content, parts):
+    put(content)
+    assert fails(run("fit", "t.csv", "-o", "m.safetensors", "--flow", "nice", *FAST), 3, *parts)
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
