@@ -10,7 +10,6 @@ from typing import Any, Literal, Self
 import narwhals.stable.v2 as nw
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
@@ -23,7 +22,7 @@ from unwarp.distributions import Mixed
 from unwarp.errors import BundleError, ConfigError, DataError
 from unwarp.estimators._given import Given, evidence, seen_levels
 from unwarp.estimators._surprise import surprises
-from unwarp.estimators._table import generator_of, seed_of
+from unwarp.estimators._table import filled, generator_of, seed_of
 from unwarp.training import History, Step, any_subset
 from unwarp.training import fit as train
 
@@ -238,7 +237,7 @@ class FlowTable(DensityMixin, BaseEstimator):
         drawn = Codes(self.schema_).table(whole.numpy(), seed=seed)
         own = {name: table[name] for name in table.column_names}
         columns = own | {
-            name: _filled(own[name], drawn[name]) if name in own else drawn[name] for name in drawn.column_names
+            name: filled(own[name], drawn[name]) if name in own else drawn[name] for name in drawn.column_names
         }
         return self._restored(pa.table(columns), like=X)
 
@@ -386,16 +385,3 @@ def _kind_of(X: Any) -> str | None:
         return None
     name = str(native.implementation.value)
     return None if name == "pyarrow" else name
-
-
-def _filled(own: pa.ChunkedArray, drawn: pa.ChunkedArray) -> Any:
-    """A column with its gaps filled, of its own type if that can hold what is drawn."""
-    missing = own.is_null(nan_is_null=True)
-    if not pc.call_function("any", [missing]).as_py() or drawn.null_count == len(drawn):
-        return own
-    if drawn.type != own.type:
-        try:
-            drawn = drawn.cast(own.type) if not pa.types.is_null(own.type) else drawn
-        except pa.ArrowInvalid:  # tenths between whole numbers
-            own = own.cast(drawn.type)
-    return drawn if pa.types.is_null(own.type) else pc.call_function("if_else", [missing, drawn, own])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
@@ -37,3 +39,16 @@ def generator_of(seed: int, block: int) -> torch.Generator:
     """The random generator of a block of rows, so that row i depends on the seed and on i alone."""
     state = np.random.SeedSequence([seed, block % 2**32]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def filled(own: pa.ChunkedArray, drawn: pa.ChunkedArray) -> Any:
+    """A column with its gaps filled, of its own type if that can hold what is drawn."""
+    missing = own.is_null(nan_is_null=True)
+    if not pc.call_function("any", [missing]).as_py() or drawn.null_count == len(drawn):
+        return own
+    if drawn.type != own.type:
+        try:
+            drawn = drawn.cast(own.type) if not pa.types.is_null(own.type) else drawn
+        except pa.ArrowInvalid:  # tenths between whole numbers
+            own = own.cast(drawn.type)
+    return drawn if pa.types.is_null(own.type) else pc.call_function("if_else", [missing, drawn, own])
