@@ -7,11 +7,14 @@ from unwarp.training._matching import matching, regularised_likelihood
 from unwarp.training._metrics import Rivals, bits_per_dimension
 from unwarp.training._objectives import Objective, any_subset, likelihood, noisy_likelihood
 from unwarp.training._progress import json_lines, progress_bar
+from unwarp.training._variational import ImportanceWeighted, ReverseKL
 
 __all__ = [
     "FreeForm",
     "History",
+    "ImportanceWeighted",
     "Objective",
+    "ReverseKL",
     "Rivals",
     "Step",
     "any_subset",

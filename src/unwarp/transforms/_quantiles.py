@@ -114,7 +114,7 @@ def _through(x: Tensor, known: Tensor, values: Tensor) -> Tensor:
 
 
 def _tail(beyond: Tensor, weight: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The likeliest scale and weight of a generalised Pareto tail of the values above 0; `scale` where these are few."""
+    """The likeliest scale and weight of a generalised Pareto tail of values above 0; `scale` where these are few."""
     weight = weight * (beyond > 0)
     weights = _WEIGHTS.to(beyond)
     if weight.sum() < _FEW:

@@ -1,0 +1,269 @@
+"""A density to be learned from: its log, the space of its parameters, and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unwarp._space import REAL, Space
+from unwarp.errors import ConfigError, ShapeError
+from unwarp.transforms import Unconstrain
+
+__all__ = ["Target"]
+
+LogDensity = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Target:
+    r"""An unnormalised log density of parameters $\theta$, with a map of theirs to the whole of $\mathbb R^d$.
+
+    Flows learn it on unconstrained coordinates u, where its density is $p(\theta(u))\,|\det d\theta/du|$; the evidence
+    $Z = \int p$ is the same for both.
+
+    Use a maker: `Target.from_torch`, `from_callable`, `from_jax`, `from_pymc`, `from_numpyro`, `from_bridgestan`.
+
+    Args:
+        dim: how many unconstrained coordinates there are.
+        log_density: of unconstrained coordinates, `(n, dim) -> (n,)` nats, Jacobian included.
+        to_constrained: from u `(n, dim)` to parameters `(n, k)` and $\log|\det d\theta/du|$ `(n,)`.
+        to_unconstrained: back, with the log of the inverse's determinant.
+        sizes: names of the parameters and the shape of each, in the order of the k columns.
+        differentiable: whether gradients flow through `log_density`, which variational inference needs.
+
+    Example:
+        >>> from unwarp import POSITIVE
+        >>> def gamma(x):  # unnormalised, of shape 2 and rate 1
+        ...     return (x.log() - x).sum(-1)
+        >>> target = Target.from_torch(gamma, Space((1,), POSITIVE), names=["rate"])
+        >>> theta, ladj = target.to_constrained(torch.zeros(3, 1))
+        >>> theta.flatten().tolist(), target.log_density(torch.zeros(3, 1)).tolist()
+        ([1.0, 1.0, 1.0], [-1.0, -1.0, -1.0])
+    """
+
+    dim: int
+    log_density: LogDensity
+    to_constrained: Callable[[Tensor], tuple[Tensor, Tensor]]
+    to_unconstrained: Callable[[Tensor], tuple[Tensor, Tensor]]
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    differentiable: bool = True
+
+    @classmethod
+    def from_torch(
+        cls, log_density: LogDensity, space: Space | int, *, names: Sequence[str] | Mapping[str, Sequence[int]] = ()
+    ) -> Target:
+        """From a log density written in torch.
+
+        Args:
+            log_density: of parameters `(n, d) -> (n,)`, without a Jacobian.
+            space: where parameters live: how many reals, or a space of vectors of real, positive or bounded entries.
+            names: of the parameters, or their shapes by name.
+
+        Raises:
+            ConfigError: when the names are not as many as the parameters.
+        """
+        space = Space((space,)) if isinstance(space, int) else space
+        chart = None if space.support == REAL else Unconstrain(space).double()
+
+        def to_constrained(u: Tensor) -> tuple[Tensor, Tensor]:
+            return (u, u.new_zeros(u.shape[:-1])) if chart is None else chart.inverse(u)
+
+        def to_unconstrained(x: Tensor) -> tuple[Tensor, Tensor]:
+            return (x, x.new_zeros(x.shape[:-1])) if chart is None else chart.forward(x)
+
+        def unconstrained(u: Tensor) -> Tensor:
+            x, ladj = to_constrained(u)
+            value = log_density(x)
+            if value.shape != u.shape[:-1]:
+                raise ShapeError(
+                    f"Target: expected a log density of shape {tuple(u.shape[:-1])} for {tuple(u.shape)}; got "
+                    f"{tuple(value.shape)}. Sum over the parameters alone."
+                )
+            return value + ladj
+
+        return cls(space.shape[0], unconstrained, to_constrained, to_unconstrained, _sizes(names, space.shape[0]))
+
+    @classmethod
+    def from_callable(
+        cls,
+        log_density: Callable[[np.ndarray], Any],
+        space: Space | int,
+        *,
+        gradient: Callable[[np.ndarray], Any] | None = None,
+        names: Sequence[str] | Mapping[str, Sequence[int]] = (),
+    ) -> Target:
+        """From a log density written in numpy, called with one vector of parameters at a time.
+
+        Args:
+            log_density: `(d,) -> ()`.
+            space: as in `from_torch`.
+            gradient: its derivative, `(d,) -> (d,)`; without one a posterior can be fitted to draws only.
+            names: as in `from_torch`.
+        """
+
+        def both(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            values = np.array([float(log_density(row)) for row in x])
+            slopes = np.zeros_like(x) if gradient is None else np.array([np.asarray(gradient(row)) for row in x])
+            return values, slopes.reshape(x.shape)
+
+        made = cls.from_torch(_outside(both), space, names=names)
+        return _copy(made, differentiable=gradient is not None)
+
+    @classmethod
+    def from_jax(
+        cls,
+        log_density: Callable[[Any], Any],
+        space: Space | int,
+        *,
+        names: Sequence[str] | Mapping[str, Sequence[int]] = (),
+    ) -> Target:
+        """From a log density written in JAX, of one vector of parameters, `(d,) -> ()`; compiled once a batch size."""
+        jax = _need("jax")
+        compiled = jax.jit(jax.vmap(jax.value_and_grad(log_density)))
+
+        def both(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            values, slopes = compiled(x)
+            return np.asarray(values), np.asarray(slopes)
+
+        return cls.from_torch(_outside(both), space, names=names)
+
+    @classmethod
+    def from_numpyro(cls, model: Callable[..., Any], *args: Any, **kwargs: Any) -> Target:
+        """From a NumPyro model and its arguments; parameters keep their names, shapes and constraints."""
+        jax, util = _need("jax"), _need("numpyro.infer.util")
+        found = util.initialize_model(jax.random.PRNGKey(0), model, model_args=args, model_kwargs=kwargs)
+        start, unravel = _need("jax.flatten_util").ravel_pytree(found.param_info.z)
+        compiled = jax.jit(jax.vmap(jax.value_and_grad(lambda u: -found.potential_fn(unravel(u)))))
+        places = {name: np.asarray(value).shape for name, value in found.postprocess_fn(found.param_info.z).items()}
+        wanted = [name for name in places if name in found.param_info.z]
+
+        def constrained(u: Any) -> Any:
+            values = found.postprocess_fn(unravel(u))
+            return jax.numpy.concatenate([jax.numpy.ravel(values[name]) for name in wanted])
+
+        outward = jax.jit(jax.vmap(constrained))
+
+        def both(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            values, slopes = compiled(u)
+            return np.asarray(values), np.asarray(slopes)
+
+        def to_constrained(u: Tensor) -> tuple[Tensor, Tensor]:
+            x = torch.from_numpy(np.array(outward(u.detach().numpy()))).to(u)
+            return x, x.new_full((len(x),), torch.nan)
+
+        return cls(
+            int(start.size), _outside(both), to_constrained, _no_way_back("NumPyro"), {n: places[n] for n in wanted}
+        )
+
+    @classmethod
+    def from_pymc(cls, model: Any) -> Target:
+        """From a PyMC model; parameters keep their names, shapes and constraints."""
+        point = model.initial_point()
+        names = [variable.name for variable in model.value_vars]
+        shapes = {name: np.shape(point[name]) for name in names}
+        log_density, slope = model.compile_logp(), model.compile_dlogp()
+        free = [variable.name for variable in model.free_RVs]
+        outward = model.compile_fn(
+            [model.replace_rvs_by_values([v])[0] for v in model.free_RVs], inputs=model.value_vars
+        )
+
+        def points(u: np.ndarray) -> dict[str, np.ndarray]:
+            parts = np.split(u, np.cumsum([int(np.prod(shapes[name])) for name in names])[:-1])
+            return {name: part.reshape(shapes[name]) for name, part in zip(names, parts, strict=True)}
+
+        def both(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            each = [points(row) for row in u]
+            return np.array([float(log_density(p)) for p in each]), np.array([np.asarray(slope(p)) for p in each])
+
+        def to_constrained(u: Tensor) -> tuple[Tensor, Tensor]:
+            rows = [np.concatenate([np.ravel(v) for v in outward(points(row))]) for row in u.detach().double().numpy()]
+            x = torch.from_numpy(np.array(rows)).to(u)
+            return x, x.new_full((len(x),), torch.nan)
+
+        sizes = {name: np.shape(v) for name, v in zip(free, outward(point), strict=True)}
+        dim = sum(int(np.prod(shape)) for shape in shapes.values())
+        return cls(dim, _outside(both), to_constrained, _no_way_back("PyMC"), sizes)
+
+    @classmethod
+    def from_bridgestan(cls, model: Any) -> Target:
+        """From a `bridgestan.StanModel`, whose parameters keep their names and constraints."""
+
+        def both(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            pairs = [model.log_density_gradient(row, propto=False, jacobian=True) for row in u]
+            return np.array([value for value, _ in pairs]), np.array([slope for _, slope in pairs])
+
+        def to_constrained(u: Tensor) -> tuple[Tensor, Tensor]:
+            rows = [model.param_constrain(row) for row in u.detach().double().numpy()]
+            x = torch.from_numpy(np.array(rows)).to(u)
+            return x, x.new_full((len(x),), torch.nan)
+
+        def to_unconstrained(x: Tensor) -> tuple[Tensor, Tensor]:
+            rows = [model.param_unconstrain(row) for row in x.detach().double().numpy()]
+            u = torch.from_numpy(np.array(rows)).to(x)
+            return u, u.new_full((len(u),), torch.nan)
+
+        sizes = dict.fromkeys(model.param_names(), ())
+        return cls(model.param_unc_num(), _outside(both), to_constrained, to_unconstrained, sizes)
+
+
+class _Outside(torch.autograd.Function):
+    """A value and its slope that were computed elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, both: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        values, slopes = both(x.detach().cpu().double().numpy())
+        ctx.save_for_backward(torch.from_numpy(np.array(slopes, dtype=np.float64)).to(x))
+        return torch.from_numpy(np.array(values, dtype=np.float64)).to(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (slopes,) = ctx.saved_tensors
+        return grad.unsqueeze(-1) * slopes, None
+
+
+def _outside(both: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> LogDensity:
+    return lambda x: _Outside.apply(x, both)  # pyright: ignore[reportReturnType]
+
+
+def _sizes(names: Sequence[str] | Mapping[str, Sequence[int]], count: int) -> dict[str, tuple[int, ...]]:
+    """Shapes by name."""
+    if isinstance(names, Mapping):
+        found = {name: tuple(shape) for name, shape in names.items()}
+    else:
+        found = dict.fromkeys(names or [f"x{i}" for i in range(count)], ())
+    total = sum(int(np.prod(shape)) for shape in found.values())
+    if total != count:
+        raise ConfigError(f"Target: expected names for {count} parameters; got {total}. Name each once.")
+    return found
+
+
+def _copy(target: Target, **changes: Any) -> Target:
+    from dataclasses import replace
+
+    return replace(target, **changes)
+
+
+def _no_way_back(name: str) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    def refuse(_: Tensor) -> tuple[Tensor, Tensor]:
+        raise ConfigError(
+            f"Target: expected unconstrained draws for a {name} model; got constrained ones. Give the sampler's own "
+            "unconstrained draws."
+        )
+
+    return refuse
+
+
+def _need(module: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"Target: expected the package {module.split('.', maxsplit=1)[0]}; got none. Install it."
+        ) from error
