@@ -376,7 +376,7 @@ def test_fit_to_a_sample(home, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out.startswith("200 of 1,000 rows, drawn uniformly with seed 3\n")
     assert main([*words, "--rows", "1000", "--json"]) == 0
     assert '"sample"' not in capsys.readouterr().out
-    monkeypatch.setattr("unwarp.cli._fit._LARGEST", 1600)
+    monkeypatch.setattr("unwarp.cli._columns._LARGEST", 1600)
     assert main([*words, "--json", "--report", str(tmp_path / "p.html")]) == 0
     first = json.loads(capsys.readouterr().out.splitlines()[0])
     assert first == {"event": "sample", "rows": 25, "of": ROWS, "seed": 0}
