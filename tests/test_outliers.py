@@ -253,6 +253,17 @@ def test_views_that_do_not_go_with_the_measure_are_refused(model, harm, tmp_path
         FlowOutlier.load(path)
 
 
+@pytest.mark.slow
+def test_a_model_of_many_rows_has_room_in_its_file(tmp_path):
+    x = np.random.default_rng(0).normal(size=(44_000, 20))
+    model = FlowOutlier(**FAST, trim=0.0).fit(x)
+    assert len(model.calibration_) > 9_000
+    model.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(
+        FlowOutlier.load(tmp_path / "model.safetensors").predict(x[:100]), model.predict(x[:100])
+    )
+
+
 def test_rows_of_no_weight_teach_nothing(spoilt):
     weight = np.where(np.arange(300) < 15, 0.0, 1.0)
     model = FlowOutlier(**FAST, trim=0.0).fit(spoilt, sample_weight=weight)

@@ -33,6 +33,7 @@ __all__ = ["FlowOutlier"]
 
 _SPLIT = 2_000  # rows from which some are set aside instead of fitting again and again
 _ASIDE = 10_000  # rows that are set aside at most
+_TOLD = 2_000  # calibration rows that the views of others are held against at most
 _FOLDS = 4
 _FEW = 20  # rows below which none can be kept from training
 _FOUND = 0.05  # false discovery rate of what leaves the calibration
@@ -149,12 +150,13 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         self.depths_ = -np.abs(raw - self.center_) if self.measure == "typicality" else raw
         normal = aside & ~within(self.depths_, _FOUND)[1] if self.trim else aside
         normal = normal if normal.any() else aside
-        events = self._events(values)
-        self.views_, place = Views.learn(events, kept, seed)
+        self.views_, place = Views.learn(events := self._events(values), kept, seed)
         views = np.column_stack([raw, self.views_.of(events, place)])
-        finite = normal & np.isfinite(raw)
-        self.reference_ = np.sort(views[finite] if finite.any() else np.nan_to_num(views[normal]), axis=0)
-        self.scores_ = self._of(views, normal & finite)
+        finite = np.flatnonzero(normal & np.isfinite(raw))
+        finite = np.random.default_rng([seed, 5]).permutation(finite if len(finite) else np.flatnonzero(normal))
+        told = np.isin(np.arange(len(raw)), finite[:_TOLD])
+        self.reference_ = np.sort(np.nan_to_num(views[told]), axis=0)
+        self.scores_ = self._of(views, told)
         self.calibration_ = np.sort(self.scores_[normal])
         self.offset_ = offset(self.calibration_, self.level)
         return self
