@@ -87,6 +87,8 @@ def test_committed_results_are_whole(path: Path) -> None:
         ("rates", [], "planar"),
         ("synthetic", ["--contestants", "independent", "network", "trees"], "network"),
         ("stream", [], "40000 rows"),
+        ("gaps", ["--contestants", "iterative", "independent", "flow"], "independent"),
+        ("mixed", [], "demo"),
     ],
 )
 def test_script_runs_quickly_and_resumes(script: str, options: list[str], row: str, tmp_path: Path) -> None:
