@@ -5,7 +5,8 @@
 Cells of every column are removed from the rows of training and from the held-out rows alike. Filled cells are compared
 with what was removed from held-out rows: the root of the mean square in standard deviations for numbers, the share of
 wrong levels for categories, each the mean over columns. Log-likelihoods are of the cells that are left in a held-out
-row: probabilities of levels, and of the recorded value of every number, whose decimals are made whole first.
+row: probabilities of levels, and of the recorded value of every number, whose decimals are made whole first. Rows that
+a model holds to be impossible, such as a 0 in a column that had none, are counted and left out of its mean.
 """
 
 from __future__ import annotations
@@ -134,7 +135,9 @@ def measure(name: str, contestant: str, share: float, args: argparse.Namespace) 
         found |= errors(Imputed(_imputer(contestant)(args.seed)).fit(train).fill(left), test, left, truth)
         scores = None
     if scores is not None:
-        found |= {"likelihood": np.mean(scores), "error": np.std(scores) / np.sqrt(len(scores))}
+        some = scores[np.isfinite(scores)]
+        found |= {"likelihood": np.mean(some), "error": np.std(some) / np.sqrt(len(some))}
+        found |= {"impossible": len(scores) - len(some)}
     return found | {"seconds": time.process_time() - clock}
 
 
@@ -145,9 +148,19 @@ def summary(cells: dict[str, dict[str, Any]]) -> str:
         name, share, contestant = key.split("/")
         errors = [f"{cell[part]:.3f}" if part in cell else "-" for part in ("numbers", "levels")]
         likely = f"{cell['likelihood']:.3f} +- {cell['error']:.3f}" if "likelihood" in cell else "-"
-        rows.append([name, f"{100 * float(share):.0f}", contestant, *errors, likely, f"{cell['seconds']:.0f}"])
+        never = str(cell.get("impossible", "-"))
+        rows.append([name, f"{100 * float(share):.0f}", contestant, *errors, likely, never, f"{cell['seconds']:.0f}"])
     rows.sort(key=lambda row: (row[0], float(row[1]), CONTESTANTS.index(row[2])))
-    header = ["table", "% removed", "filled by", "numbers, sd", "levels, wrong", "log-likelihood of the rest", "cpu s"]
+    header = [
+        "table",
+        "% removed",
+        "filled by",
+        "numbers, sd",
+        "levels, wrong",
+        "log-likelihood of the rest",
+        "impossible",
+        "cpu s",
+    ]
     return _record.table(rows, header)
 
 
