@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import _record
+import _synthesizers as synthesizers
 import gaps
 import numpy as np
 import pandas as pd
@@ -34,14 +35,15 @@ def keeps(drawn: pd.DataFrame, real: pd.DataFrame) -> float:
     fine = []
     for column in real:
         own, made = real[column], drawn[column]
-        inside = made.isin(own.dropna().unique()) if own.dtype == object else made.between(own.min(), own.max())
+        number = synthesizers.is_number(own)
+        inside = made.between(own.min(), own.max()) if number else made.isin(own.dropna().unique())
         fine.append(float((inside | (made.isna() & own.isna().any())).mean()) * (made.dtype == own.dtype))
     return float(np.mean(fine)) if list(drawn) == list(real) else 0.0
 
 
 def rare(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Two values, and two limits, that about 1 row in 10,000 has."""
-    levels = [column for column in table if table[column].dtype == object]
+    levels = [column for column in table if not synthesizers.is_number(table[column])]
     pairs = []
     for first, second in combinations(levels, 2):
         share = table.groupby([first, second]).size() / len(table)
