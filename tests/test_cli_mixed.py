@@ -11,7 +11,8 @@ import pytest
 
 from unwarp.cli import main
 from unwarp.data import read_table, write_table
-from unwarp.estimators import FlowTable, load_estimator
+from unwarp.errors import ConfigError
+from unwarp.estimators import FlowTable, TableOutlier, load_estimator
 
 FAST = ["--steps", "30"]
 NAMES = ["kind", "weight", "young", "born", "age", "shop"]
@@ -343,3 +344,48 @@ def test_report_judges_rows_drawn_from_a_mixed_model(run, home):
     assert "rows drawn from the model" in Path("p.html").read_text(encoding="utf-8")
     words = ["report", home / "pets.csv", "-m", home / "pets.safetensors", "-o", "p.html", "--label", "kind"]
     assert fails(run(*words), 2, "--label")
+
+
+# outliers
+
+
+def strange(rows):
+    """A table of which one row is wrong: a cat that weighs more than any dog."""
+    frame = pets(rows).to_pandas()
+    frame.loc[17, ["kind", "weight"]] = ["cat", 60.0]
+    return frame
+
+
+@pytest.mark.slow
+def test_outliers_finds_strange_rows_and_names_the_columns_at_fault(run):
+    strange(300).to_csv("t.csv", index=False)
+    words = ["outliers", "t.csv", "-o", "s.csv", "--steps", 200, "--seconds", 300, "--why", 2]
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert "row 18, p" in out
+    assert "weight 60: usual" in out
+    found = read_table("s.csv", kinds="any").to_pylist()
+    assert next(line["column"] for line in found if line["row"] == 18) == "weight"
+
+
+def test_outliers_judges_a_mixed_table_and_new_rows_by_its_model(run):
+    strange(30).to_csv("t.csv", index=False)
+    words = ["outliers", "t.csv", "-o", "s.parquet", "--steps", 3, "--save", "m.safetensors", "--json"]
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert {"mixed", "result"} <= {json.loads(line)["event"] for line in out.splitlines()}
+    names = ["row", "p_value", "column", "value", "surprise", "usual_low", "usual_high", "likely"]
+    assert pq.read_table("s.parquet").column_names == names
+    code, out, err = run("outliers", "t.csv", "-m", "m.safetensors", "-o", "s.csv", "--fdr", "0.5", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["rows"] == 30
+    assert isinstance(load_estimator("m.safetensors"), FlowTable)
+    saved, table = TableOutlier.load("m.safetensors"), read_table("t.csv", kinds="any")
+    assert ((saved.p_values(table) <= 0.05) == (saved.predict(table) < 0)).all()
+    with pytest.raises(ConfigError, match="a loaded model holds none"):
+        saved.outliers()
+
+
+def test_outliers_wants_a_model_with_calibration(run, home):
+    words = ["outliers", home / "pets.csv", "-m", home / "pets.safetensors", "-o", "s.csv"]
+    assert fails(run(*words), 4, "calibration")

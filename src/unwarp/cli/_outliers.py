@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,15 +10,17 @@ import numpy as np
 import pyarrow as pa
 import typer
 
+from unwarp.cli._columns import take
 from unwarp.cli._fit import progress_of
 from unwarp.cli._out import TABLES, check_output, say, writing
 from unwarp.cli._rows import Data, Json, read_rows
-from unwarp.data import read_table, write_table
-from unwarp.estimators import FlowOutlier
+from unwarp.data import Schema, read_table, write_table
+from unwarp.estimators import FlowOutlier, FlowTable, TableOutlier, load_estimator
 
 _SHOWN = 10  # rows in the text
 _SECONDS = 30.0  # of training where rows are many: few rows are done sooner, and are better left to end by themselves
 _MANY = 2_000
+_WIDEST = 80  # letters of a value in the text
 _TOGETHER = 200  # rows that are explained at once
 
 
@@ -59,15 +62,16 @@ def outliers(
     if save is not None:
         check_output(save, suffixes=(".safetensors",), inputs=(data, model))
     if model is None:
-        rows: Any = read_table(data, ignore=ignore or ())
-        seconds = _SECONDS if seconds is None and len(rows) >= _MANY else seconds
-        judge = FlowOutlier(max_seconds=seconds, max_steps=steps, random_state=seed)
+        rows, schema = _taken(data, ignore or (), as_json=as_json)
+        seconds = _SECONDS if seconds is None and (len(rows) >= _MANY or schema is not None) else seconds
+        budget: dict[str, Any] = {"max_seconds": seconds, "max_steps": steps, "random_state": seed}
+        judge = FlowOutlier(**budget) if schema is None else TableOutlier(schema=schema, **budget)
         with progress_of(as_json=as_json) as progress:
             judge.fit(rows, progress=progress)
         p, scores, found = judge.p_values(), judge.scores_, judge.outliers(fdr=fdr)
     else:
-        judge = FlowOutlier.load(model)
-        rows = read_rows(judge.density_, data)
+        judge = TableOutlier.load(model) if isinstance(load_estimator(model), FlowTable) else FlowOutlier.load(model)
+        rows = read_rows(judge.table_ if isinstance(judge, TableOutlier) else judge.density_, data)
         p, scores, found = judge.p_values(rows), judge.score_samples(rows), judge.outliers(rows, fdr=fdr)
     if save is not None:
         with writing(save):
@@ -81,14 +85,25 @@ def outliers(
     say({"event": "result", "output": str(output)} | facts, f"{text}\nstrange rows: {output}", as_json=as_json)
 
 
-def _explained(judge: FlowOutlier, rows: Any, strange: np.ndarray, why: int, p: np.ndarray) -> pa.Table:
+def _taken(data: Path, ignore: Sequence[str], *, as_json: bool) -> tuple[Any, Schema | None]:
+    """All rows of the table, and what its columns are where they are not all numbers."""
+    taken = take(data, ignore=ignore, most=None, seed=0, flow="auto", known={}, schema=None)
+    if taken.drawn_from is not None:  # too large to be judged at once: say so
+        return read_table(data, ignore=ignore, kinds="numbers" if taken.schema is None else "any"), taken.schema
+    if taken.schema is not None:
+        text = f"mixed columns, as {taken.why}: judging by the joint law of FlowTable"
+        say({"event": "mixed", "why": taken.why}, text, as_json=as_json)
+    return taken.table, taken.schema
+
+
+def _explained(judge: FlowOutlier | TableOutlier, rows: Any, strange: np.ndarray, why: int, p: np.ndarray) -> pa.Table:
     """A line for each strange row and column at fault; rows are counted from 1."""
     chosen = [strange[start : start + _TOGETHER] for start in range(0, len(strange), _TOGETHER)]
     parts = [_lines(judge, rows, places, why, p) for places in chosen or [np.array([0])]]
     return pa.concat_tables(parts) if chosen else parts[0].slice(0, 0)
 
 
-def _lines(judge: FlowOutlier, rows: Any, places: np.ndarray, why: int, p: np.ndarray) -> pa.Table:
+def _lines(judge: FlowOutlier | TableOutlier, rows: Any, places: np.ndarray, why: int, p: np.ndarray) -> pa.Table:
     some = rows.take(places) if isinstance(rows, pa.Table) else rows[places]
     lines = judge.explain(some, why=why)
     row = places[lines["row"].to_numpy()]
@@ -108,6 +123,15 @@ def _told(lines: pa.Table, found: int, lowest: int, rows: int, fdr: float) -> tu
                 break
             seen.add(line["row"])
             text.append(f"row {line['row']}, p {line['p_value']:.2g}")
-        usual = f"usual {line['usual_low']:.4g} to {line['usual_high']:.4g}, most likely {line['likely']:.4g}"
-        text.append(f"  {line['column']} {line['value']:.6g}: {usual} ({line['surprise']:.1f} nats)")
+        ends = " to ".join(_shown(line[name]) for name in ("usual_low", "usual_high") if line[name] is not None)
+        usual = f"usual {ends}, most likely {_shown(line['likely'])}"
+        text.append(f"  {line['column']} {_shown(line['value'], 6)}: {usual} ({line['surprise']:.1f} nats)")
     return facts, "\n".join(text)
+
+
+def _shown(value: object, digits: int = 4) -> str:
+    """A number in so many digits; of words as many as there is room for."""
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    text = str(value)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."

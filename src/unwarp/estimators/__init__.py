@@ -10,6 +10,7 @@ from unwarp.estimators._outlier import FlowOutlier
 from unwarp.estimators._parts import Verified, verify_scores
 from unwarp.estimators._pyod import pyod_detector
 from unwarp.estimators._scores import ScoredParts, score_parts, score_table
+from unwarp.estimators._table_outlier import TableOutlier
 from unwarp.estimators._tally import Tally
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Given",
     "Marginal",
     "ScoredParts",
+    "TableOutlier",
     "Tally",
     "Verified",
     "load_estimator",

@@ -262,8 +262,12 @@ class FlowTable(DensityMixin, BaseEstimator):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one `.safetensors` file, whole or not at all; see `unwarp.flows.save`."""
+        self._write(path)
+
+    def _write(self, path: str | os.PathLike[str], **more: Any) -> None:
+        """Save with `more` JSON-able data beside it."""
         check_is_fitted(self)
-        training = {"history": self.history_.to_json(), "estimator": "table"}
+        training = {"history": self.history_.to_json(), "estimator": "table"} | more
         flows.save(self.model_, path, columns=self.schema_.to_json(), training=training)
 
     @classmethod
