@@ -10,7 +10,7 @@ from unwarp.distributions._from import From
 from unwarp.distributions._gaussian import ConditionalNormal, Gaussian, Logistic
 from unwarp.distributions._law import Law
 from unwarp.distributions._limit import Limit, log_chance
-from unwarp.distributions._mixed import Learner, Mixed, network_sizes
+from unwarp.distributions._mixed import Mixed, network_sizes
 from unwarp.distributions._mixture import GaussianMixture
 from unwarp.distributions._precision import in_float32
 from unwarp.distributions._resampled import Resampled
@@ -29,7 +29,6 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "Law",
-    "Learner",
     "Limit",
     "Logistic",
     "Mixed",

@@ -18,7 +18,7 @@ from unwarp.distributions._law import Law, outputs
 from unwarp.distributions._limit import Limit, draw, log_chance
 from unwarp.errors import ConfigError
 
-__all__ = ["Learner", "Mixed", "network_sizes"]
+__all__ = ["Mixed", "network_sizes"]
 
 
 def network_sizes(cells: Sequence[Cell], bins: int = 8) -> tuple[list[int], int, int]:
@@ -216,9 +216,9 @@ class Mixed(Distribution):
                 rows[:, c] = torch.where(unknown.unsqueeze(-1), found, rows[:, c])
         return total.reshape(-1, copies).logsumexp(-1) - math.log(copies)
 
-    def learner(self, member: int = 0) -> Learner:
+    def learner(self, member: int = 0) -> Distribution:
         """One member as a distribution of encoded rows, which `training.fit` trains by `training.any_subset`."""
-        return Learner(self, member)
+        return _Learner(self, member)
 
     def _fill(self, x: Tensor, u: Tensor, limits: Mapping[int, Limit], member: int) -> tuple[Tensor, Tensor]:
         order = sorted(self.orders[member], key=lambda c: c not in limits)
@@ -264,7 +264,7 @@ class Mixed(Distribution):
         return f"{len(self.columns)} columns, {self.members} members"
 
 
-class Learner(Distribution):
+class _Learner(Distribution):
     """One member of a `Mixed`, as a distribution of encoded rows; its log probability leaves out the measure's part.
 
     Use it to train a member: `training.fit(table.learner(), table.encode(x)[0], any_subset)`.

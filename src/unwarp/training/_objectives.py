@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unwarp import _check
-from unwarp.distributions import Distribution, Learner
+from unwarp.distributions import Distribution
 from unwarp.errors import ConfigError
 
 __all__ = ["Objective", "any_subset", "likelihood", "noisy_likelihood"]
@@ -97,7 +97,8 @@ def any_subset(flow: Distribution, x: Tensor, context: Tensor | None = None, wei
 
     Source: Uria, Murray and Larochelle, *A Deep and Tractable Density Estimator*, 2014, arXiv:1310.1757, eq. 4.
     """
-    if not isinstance(flow, Learner) or context is not None:
+    log_prob = getattr(flow, "subset_log_prob", None)
+    if log_prob is None or context is not None:
         raise ConfigError("any_subset: expected a table's learner and no context; got another. Give table.learner().")
-    loss = -flow.subset_log_prob(x)
+    loss = -log_prob(x)
     return loss.mean() if weight is None else (weight * loss).mean()
