@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -175,7 +175,12 @@ class Mixed(Distribution):
         return made
 
     def propose(
-        self, x: Tensor, limits: Mapping[int, Limit], *, generator: Generator | None = None
+        self,
+        x: Tensor,
+        limits: Mapping[int, Limit],
+        *,
+        cells: Literal["all", "limited"] = "all",
+        generator: Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Rows `(n, D)` with their gaps drawn, within limits where there are some, and log weights `(n,)`.
 
@@ -186,6 +191,7 @@ class Mixed(Distribution):
         Args:
             x: the rows.
             limits: by cell, which values are meant.
+            cells: whether the cells without limits are drawn too.
             generator: of the uniform numbers, `2 D + 1` a row.
         """
         u = torch.rand(len(x), 2 * x.shape[-1] + 1, dtype=x.dtype, device=x.device, generator=generator)
@@ -194,7 +200,8 @@ class Mixed(Distribution):
         with torch.no_grad():
             for m in range(self.members):
                 rows = (member == m).nonzero().squeeze(-1)
-                made[rows], weight[rows] = self._fill(made[rows], u[rows], limits, m)
+                order = [c for c in self.orders[m] if c in limits or cells == "all"]
+                made[rows], weight[rows] = self._fill(made[rows], u[rows], limits, m, order)
         return made, weight
 
     def chance(self, encoded: Tensor, limits: Mapping[int, Limit], member: int = 0, *, draws: int = 64) -> Tensor:
@@ -220,8 +227,10 @@ class Mixed(Distribution):
         """One member as a distribution of encoded rows, which `training.fit` trains by `training.any_subset`."""
         return _Learner(self, member)
 
-    def _fill(self, x: Tensor, u: Tensor, limits: Mapping[int, Limit], member: int) -> tuple[Tensor, Tensor]:
-        order = sorted(self.orders[member], key=lambda c: c not in limits)
+    def _fill(
+        self, x: Tensor, u: Tensor, limits: Mapping[int, Limit], member: int, order: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        order = sorted(order, key=lambda c: c not in limits)
         encoded, _ = self.encode(x)
         weight = x.new_zeros(len(x))
         for c in order:

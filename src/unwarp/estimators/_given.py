@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -147,7 +147,7 @@ class Given:
         """Probability of the limits given the known values, and its standard error; that of one limit is exact."""
         if not self._limits:
             return 1.0, 0.0
-        _, weight = self._propose(_POOL if len(self._limits) == 1 else 8 * _POOL, 0)
+        _, weight = self._propose(_POOL if len(self._limits) == 1 else 8 * _POOL, 0, "limited")
         value = weight.exp()
         return float(value.mean()), float(value.std() / math.sqrt(len(value)))
 
@@ -238,10 +238,12 @@ class Given:
         chances = [self._model.chance(seen, left, m) for m in range(self._model.members)]
         return scores + torch.stack(chances, -1)
 
-    def _propose(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    def _propose(self, count: int, seed: int, cells: Literal["all", "limited"] = "all") -> tuple[Tensor, Tensor]:
         """Codes of rows, and their log weights; row i depends on the seed and on i."""
         parts = [
-            self._model.propose(self._known().expand(_BLOCK, -1), self._limits, generator=generator_of(seed, block))
+            self._model.propose(
+                self._known().expand(_BLOCK, -1), self._limits, cells=cells, generator=generator_of(seed, block)
+            )
             for block in range(-(-count // _BLOCK))
         ]
         x, weight = (torch.cat(part)[:count] for part in zip(*parts, strict=True))
@@ -256,13 +258,15 @@ class Given:
             return x
         share = float((weight - weight.max()).exp().mean())
         wanted = math.ceil(1.2 * count / share) + _BLOCK if share > _KEPT else _MOST * count
-        x, weight = self._propose(wanted, seed)
+        x, weight = self._propose(wanted, seed, "limited")
         chance = torch.rand(len(x), dtype=x.dtype, generator=generator_of(seed, -1))
         kept = (chance.log() < weight - weight.max()).nonzero().squeeze(-1)
         if len(kept) < count:
             likely, generator = (weight - weight.max()).exp(), generator_of(seed, -2)
             kept = torch.multinomial(likely, count, replacement=True, generator=generator)
-        return x[kept[:count]]
+        used = -(-wanted // _BLOCK)
+        parts = enumerate(x[kept[:count]].split(_BLOCK))
+        return torch.cat([self._model.complete(x, generator=generator_of(seed, used + i)) for i, x in parts])
 
 
 def _error(values: np.ndarray) -> float:
