@@ -13,11 +13,12 @@ from torch import Tensor, nn
 import laws
 from unwarp import flows
 from unwarp._space import Space
-from unwarp.distributions import Distribution, Flow, Normal
+from unwarp.distributions import Cell, Distribution, Flow, Mixed, Normal, network_sizes
 from unwarp.doctor import FAULTS, Limits, audit, check, limits, speed
 from unwarp.doctor._check import _row
 from unwarp.doctor._subject import Subject, perturbed, subject_of
 from unwarp.errors import ConfigError, ContextError, ShapeError
+from unwarp.networks import SubsetMLP
 from unwarp.transforms import Compose, Permute, Transform
 from unwarp.univariates import Affine
 
@@ -420,3 +421,9 @@ def test_limits_are_possible() -> None:
     assert 1e7 < found.gemm < 1e15
     assert 0 < found.dispatch < 1e-2
     assert str(found).endswith("1 thread")
+
+
+def test_a_table_whose_atoms_lie_beyond_the_rest_keeps_the_laws() -> None:
+    cells = [Cell(atoms=(0.0,), support="positive"), Cell(atoms=(0.0, 1.0), rest="none")]
+    report = check(Mixed(cells, [SubsetMLP(*network_sizes(cells), hidden=8)]))
+    assert report.passed, report

@@ -95,6 +95,12 @@ class Cell:
             return POSITIVE
         return Interval(*self.support[1:]) if isinstance(self.support, tuple) else REAL
 
+    @property
+    def event(self) -> Support:
+        """Where any value lies: the line, if an atom lies beyond the rest, like the zeros of positive numbers."""
+        inside = self.space.contains(torch.tensor(self.atoms, dtype=torch.float64))
+        return self.space if bool(inside.all()) else REAL
+
 
 class Column(nn.Module):
     r"""From the values of a column to what a network and its output speak of, and back: no part of it is trained.

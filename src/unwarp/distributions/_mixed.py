@@ -71,7 +71,7 @@ class Mixed(Distribution):
     def __init__(self, cells: Sequence[Cell], nets: Sequence[nn.Module], *, bins: int = 8, knots: int = 32) -> None:
         if not cells or not nets:
             raise ConfigError("Mixed: expected at least one cell and one network; got none. Give both.")
-        super().__init__(Space((len(cells),), tuple(cell.space for cell in cells)))
+        super().__init__(Space((len(cells),), tuple(cell.event for cell in cells)))
         self.bins = _check.at_least("Mixed", "bins", bins, 2)
         self.columns: Sequence[Column] = nn.ModuleList(Column(cell, knots=knots) for cell in cells)  # pyright: ignore[reportAttributeAccessIssue]
         self.nets = nn.ModuleList(nets)
