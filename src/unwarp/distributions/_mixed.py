@@ -184,9 +184,10 @@ class Mixed(Distribution):
     ) -> tuple[Tensor, Tensor]:
         """Rows `(n, D)` with their gaps drawn, within limits where there are some, and log weights `(n,)`.
 
-        Cells with limits are drawn first. The weight is the probability, given what was drawn before, that each of them
-        lies within its limit: draws in proportion to it follow the law given all limits, and its mean is the limits'
-        probability. Each row is drawn by a member, taken with the probability that its law of the known cells says.
+        Cells with limits are drawn first, in the order of `limits`. The weight is the probability, given what was drawn
+        before, that each of them lies within its limit: draws in proportion to it follow the law given all limits, and
+        its mean is the limits' probability. Each row is drawn by a member, taken with the probability that its law of
+        the known cells says.
 
         Args:
             x: the rows.
@@ -230,19 +231,27 @@ class Mixed(Distribution):
     def _fill(
         self, x: Tensor, u: Tensor, limits: Mapping[int, Limit], member: int, order: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        order = sorted(order, key=lambda c: c not in limits)
+        places = {c: i for i, c in enumerate(limits)}
+        order = sorted(order, key=lambda c: places.get(c, len(places)))
         encoded, _ = self.encode(x)
         weight = x.new_zeros(len(x))
         for c in order:
             gap = x[:, c].isnan()
             if bool(gap.any()):
-                law = self.law(c, encoded[gap], member)
+                law = self._law_of_rows(c, encoded[gap], member)
                 found = draw(law, u[gap, 2 * c : 2 * c + 2], limits.get(c))
                 if c in limits:
                     weight[gap] += log_chance(law, limits[c])
                 x[gap, c] = found
                 encoded[gap, c] = self.columns[c].encode(found)[0]
         return x, weight
+
+    def _law_of_rows(self, c: int, encoded: Tensor, member: int) -> Law:
+        """`law`, by one row where all are the same."""
+        if not torch.equal(encoded, encoded[:1].expand_as(encoded)):
+            return self.law(c, encoded, member)
+        one = self.law(c, encoded[:1], member)
+        return Law(one.column, one.params.expand(len(encoded), -1))
 
     def _responsible(self, x: Tensor, u: Tensor) -> Tensor:
         """The member that draws each row, from a uniform number."""

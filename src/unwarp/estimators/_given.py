@@ -105,7 +105,7 @@ class Given:
         self._model = model
         self._schema = schema
         self._fixed = fixed
-        self._limits = limits
+        self._limits = self._rarest_first(limits)
         self._restore = restore
 
     def sample(self, n_samples: int = 1, *, random_state: Any = None) -> Any:
@@ -193,6 +193,15 @@ class Given:
         table = arrow_table("credible_level", X)
         typical = np.sort(self._scores(self._rows(draws, random_state), table.column_names))
         return 1.0 - np.searchsorted(typical, self.log_prob(table), side="right") / len(typical)
+
+    def _rarest_first(self, limits: dict[int, Limit]) -> dict[int, Limit]:
+        """The limits in the order in which fewest proposals are lost: what is unlikely is drawn, not waited for."""
+        if len(limits) < 2:
+            return limits
+        with torch.no_grad():
+            start = self._start()
+            chance = {c: float(self._model.chance(start, {c: limit})) for c, limit in limits.items()}
+        return {c: limits[c] for c in sorted(limits, key=lambda c: chance[c])}
 
     def _rows(self, draws: int, random_state: Any) -> pa.Table:
         drawn = self._draw(draws, seed_of(random_state))
