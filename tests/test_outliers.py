@@ -320,7 +320,7 @@ def test_the_command_finds_explains_and_saves(spoilt, tmp_path, capsys):
 
 
 def test_the_command_fails_in_one_line(tmp_path, capsys):
-    (tmp_path / "data.csv").write_text("a,b\n1,x\n2,y\n")
+    (tmp_path / "data.csv").write_text("a,b\n1,x\n1,x\n")
     here, out = str(tmp_path / "data.csv"), str(tmp_path / "out.csv")
     for words, code in (
         ([here, "-o", out], 3),

@@ -344,8 +344,8 @@ def test_the_command_scores_the_holdout_with_a_model(files, capsys, estimator):
     ("words", "code", "message"),
     [
         (["-o", "p.html"], 2, "expected a model or synthetic rows"),
-        (["-o", "p.html", "--target", "kind"], 2, "--synthetic beside --target"),
-        (["-o", "p.html", "--holdout", "test.parquet"], 2, "--synthetic beside --holdout"),
+        (["-o", "p.html", "--target", "kind"], 2, "mixed columns, beside --target"),
+        (["-o", "p.html", "--holdout", "test.parquet"], 2, "mixed columns, beside --holdout"),
         (["-o", "synth.csv", "--synthetic", "synth.csv"], 2, ".html"),
         (["-o", "p.html", "--synthetic", "nothing.csv"], 3, "expected a file"),
         (["-o", "p.html", "--synthetic", "synth.csv", "--target", "no"], 2, "expected a target"),
