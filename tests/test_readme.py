@@ -59,6 +59,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(TOP / "examples" / "data", tmp_path / "examples" / "data")
     shutil.copy(TOP / "examples" / "data" / "pulsars.csv", tmp_path)
     (tmp_path / "trees.csv").write_text("height,kind\n12.5,oak\n9.25,elm\n")
+    jobs = ["clerk", "cook", "", "smith"]
+    people = [f"{20 + i % 41},{jobs[i % 4]},{'FR' if i % 3 else 'DE'},19{50 + i % 49}-02-03" for i in range(80)]
+    (tmp_path / "people.csv").write_text("\n".join(["age,job,country,born", *people]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
