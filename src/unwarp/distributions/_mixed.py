@@ -234,11 +234,11 @@ class Mixed(Distribution):
         places = {c: i for i, c in enumerate(limits)}
         order = sorted(order, key=lambda c: places.get(c, len(places)))
         encoded, _ = self.encode(x)
-        weight = x.new_zeros(len(x))
+        weight, alike = x.new_zeros(len(x)), True
         for c in order:
             gap = x[:, c].isnan()
             if bool(gap.any()):
-                law = self._law_of_rows(c, encoded[gap], member)
+                law, alike = self._law_of_rows(c, encoded[gap], member, alike=alike)
                 found = draw(law, u[gap, 2 * c : 2 * c + 2], limits.get(c))
                 if c in limits:
                     weight[gap] += log_chance(law, limits[c])
@@ -246,12 +246,14 @@ class Mixed(Distribution):
                 encoded[gap, c] = self.columns[c].encode(found)[0]
         return x, weight
 
-    def _law_of_rows(self, c: int, encoded: Tensor, member: int) -> Law:
-        """`law`, by one row where all are the same."""
-        if not torch.equal(encoded, encoded[:1].expand_as(encoded)):
-            return self.law(c, encoded, member)
-        one = self.law(c, encoded[:1], member)
-        return Law(one.column, one.params.expand(len(encoded), -1))
+    def _law_of_rows(self, c: int, encoded: Tensor, member: int, *, alike: bool) -> tuple[Law, bool]:
+        """`law`, computed once for equal rows as long as many are `alike`, and whether many are."""
+        if alike:
+            rows, place = encoded.unique(dim=0, return_inverse=True)
+            if 2 * len(rows) <= len(encoded) or len(encoded) == 1:
+                one = self.law(c, rows, member)
+                return Law(one.column, one.params[place]), True
+        return self.law(c, encoded, member), False
 
     def _responsible(self, x: Tensor, u: Tensor) -> Tensor:
         """The member that draws each row, from a uniform number."""

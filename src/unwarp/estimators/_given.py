@@ -260,11 +260,11 @@ class Given:
 
     def _draw(self, count: int, seed: int) -> Tensor:
         """Codes of rows that follow the law."""
-        x, weight = self._propose(count, seed)
+        x, weight = self._propose(count, seed, "all" if len(self._limits) < 2 else "limited")
         if not bool((weight > -torch.inf).any()):
             raise DataError("given: expected something possible; got what the model never makes. Widen the limits.")
         if float(weight.max() - weight.min()) < 1e-9:
-            return x
+            return x if len(self._limits) < 2 else self._completed(x, seed, 0)
         share = float((weight - weight.max()).exp().mean())
         wanted = math.ceil(1.2 * count / share) + _BLOCK if share > _KEPT else _MOST * count
         x, weight = self._propose(wanted, seed, "limited")
@@ -273,9 +273,12 @@ class Given:
         if len(kept) < count:
             likely, generator = (weight - weight.max()).exp(), generator_of(seed, -2)
             kept = torch.multinomial(likely, count, replacement=True, generator=generator)
-        used = -(-wanted // _BLOCK)
-        parts = enumerate(x[kept[:count]].split(_BLOCK))
-        return torch.cat([self._model.complete(x, generator=generator_of(seed, used + i)) for i, x in parts])
+        return self._completed(x[kept[:count]], seed, -(-wanted // _BLOCK))
+
+    def _completed(self, x: Tensor, seed: int, used: int) -> Tensor:
+        """The rows with all their cells, by the blocks of random numbers after those that are used."""
+        blocks = enumerate(x.split(_BLOCK), start=used + 1)
+        return torch.cat([self._model.complete(rows, generator=generator_of(seed, i)) for i, rows in blocks])
 
 
 def _error(values: np.ndarray) -> float:
