@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import clone
 from sklearn.utils.validation import (
     _check_sample_weight,  # pyright: ignore[reportPrivateUsage]: scikit-learn has no public one
     check_is_fitted,
@@ -21,7 +21,8 @@ from sklearn.utils.validation import (
 from unwarp import _check
 from unwarp.data import Encoding
 from unwarp.errors import BundleError, ConfigError
-from unwarp.estimators._conformal import conformal, discoveries, offset, within
+from unwarp.estimators._calibrated import FOUND, Calibrated
+from unwarp.estimators._conformal import offset, within
 from unwarp.estimators._density import FlowDensity, read, write
 from unwarp.estimators._explain import explained
 from unwarp.estimators._outlier_file import MEASURES, SEEN, Measure, Saved, SavedViews
@@ -36,10 +37,9 @@ _ASIDE = 10_000  # rows that are set aside at most
 _TOLD = 2_000  # calibration rows that the views of others are held against at most
 _FOLDS = 4
 _FEW = 20  # rows below which none can be kept from training
-_FOUND = 0.05  # false discovery rate of what leaves the calibration
 
 
-class FlowOutlier(OutlierMixin, BaseEstimator):
+class FlowOutlier(Calibrated):
     r"""The strange rows of a table, by the density that a normalizing flow learns of it.
 
     $p(x) = (1 + \#\{i : s_i \le s(x)\}) / (n + 1)$ is the p-value of a row of score $s(x)$ beside the scores $s_i$ of
@@ -98,6 +98,8 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
     ours adds the folds, the exponential tail and the trimming.
     """
 
+    _ranked = "depths_"
+
     def __init__(
         self,
         flow: str = "auto",
@@ -148,7 +150,7 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         raw, aside, kept = self._learn(values, weight, seed, progress)
         self.center_ = float(np.mean(raw[aside & np.isfinite(raw)])) if np.isfinite(raw[aside]).any() else 0.0
         self.depths_ = -np.abs(raw - self.center_) if self.measure == "typicality" else raw
-        normal = aside & ~within(self.depths_, _FOUND)[1] if self.trim else aside
+        normal = aside & ~within(self.depths_, FOUND)[1] if self.trim else aside
         normal = normal if normal.any() else aside
         self.views_, place = Views.learn(events := self._events(values), kept, seed)
         views = np.column_stack([raw, self.views_.of(events, place)])
@@ -169,46 +171,6 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self._of(self._seen(values_of(self, "score_samples", X)))
-
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """`score_samples` less `offset_`: below 0 is strange, ``(rows,)``."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: Any) -> NDArray[np.int_]:
-        """-1 for a strange row and 1 for a normal one, ``(rows,)``; of normal rows a share `level` is called strange.
-
-        `outliers` judges a batch of rows as a whole, so that few false ones are among those found.
-        """
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def p_values(self, X: Any = None) -> NDArray[np.float64]:
-        """The p-value of each row, ``(rows,)``: how often a normal row would be as strange or stranger.
-
-        Args:
-            X: New rows; None for those of `fit`, which a loaded model does not hold.
-
-        Raises:
-            ConfigError: When a loaded model is asked for the rows of `fit`.
-        """
-        check_is_fitted(self)
-        if X is not None:
-            return conformal(self.score_samples(X), self.calibration_)
-        return within(self._own("p_values"), _FOUND)[0]
-
-    def outliers(self, X: Any = None, *, fdr: float = 0.05) -> NDArray[np.bool_]:
-        """Which rows are strange, ``(rows,)`` bool: at most a share `fdr` of those found is false, on average.
-
-        Args:
-            X: New rows; None for those of `fit`.
-            fdr: The false discovery rate, above 0 and below 1.
-
-        Raises:
-            ConfigError: When `fdr` is out of range, or a loaded model is asked for the rows of `fit`.
-        """
-        check_is_fitted(self)
-        if not 0 < fdr < 1:
-            raise ConfigError(f"outliers: expected fdr above 0 and below 1; got {fdr}. Use 0.05.")
-        return within(self._own("outliers"), fdr)[1] if X is None else discoveries(self.p_values(X), fdr)
 
     def explain(self, X: Any, *, why: int | None = None) -> Any:
         r"""Which columns make rows strange, a line a row and column, the most surprising column of a row first.
@@ -393,8 +355,3 @@ class FlowOutlier(OutlierMixin, BaseEstimator):
 
     def _events(self, values: np.ndarray) -> np.ndarray:
         return Encoding(self.density_.schema_).events(values)
-
-    def _own(self, where: str) -> np.ndarray:
-        if "depths_" not in vars(self):
-            raise ConfigError(f"{where}: expected rows; got none, and a loaded model holds none. Give the rows.")
-        return self.depths_

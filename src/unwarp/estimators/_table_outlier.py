@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from unwarp.data import Schema, arrow_table, infer_table
 from unwarp.errors import BundleError, ConfigError, DataError
-from unwarp.estimators._conformal import conformal, discoveries, within
+from unwarp.estimators._calibrated import FOUND, Calibrated
+from unwarp.estimators._conformal import offset, within
 from unwarp.estimators._mixed import FlowTable
 from unwarp.estimators._table import seed_of
 from unwarp.flows import read_config
@@ -27,10 +27,9 @@ _SPLIT = 2_000  # rows from which some are set aside instead of fitting again an
 _ASIDE = 10_000  # rows that are set aside at most
 _FOLDS = 4
 _FEW = 20  # rows below which none can be kept from training
-_FOUND = 0.05  # false discovery rate of what leaves the calibration
 
 
-class TableOutlier(OutlierMixin, BaseEstimator):
+class TableOutlier(Calibrated):
     r"""The strange rows of a table with columns of any kind, by the joint law that `FlowTable` learns of them.
 
     When to use it: as `FlowOutlier`, whose p-values, rates and calibration these are, where columns hold categories,
@@ -61,6 +60,8 @@ class TableOutlier(OutlierMixin, BaseEstimator):
         >>> model.p_values(pets).shape, model.explain(pets.slice(0, 1), why=1).num_rows
         ((60,), 1)
     """
+
+    _ranked = "scores_"
 
     def __init__(
         self,
@@ -102,9 +103,9 @@ class TableOutlier(OutlierMixin, BaseEstimator):
         if not table.num_rows:
             raise DataError("fit: expected a row; got none. Give rows.")
         self.scores_, aside = self._learn(table, seed_of(self.random_state), progress)
-        normal = aside & ~within(self.scores_, _FOUND)[1] if self.trim else aside
+        normal = aside & ~within(self.scores_, FOUND)[1] if self.trim else aside
         self.calibration_ = np.sort(self.scores_[normal if normal.any() else aside])
-        self._settle()
+        self.offset_ = offset(self.calibration_, self.level)
         return self
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -115,43 +116,6 @@ class TableOutlier(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self.table_.score_samples(X)
-
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """`score_samples` less `offset_`: below 0 is strange, ``(rows,)``."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: Any) -> NDArray[np.int_]:
-        """-1 for a strange row and 1 for a normal one, ``(rows,)``: of normal rows a share `level` is -1."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def p_values(self, X: Any = None) -> NDArray[np.float64]:
-        """The p-value of each row, ``(rows,)``; see `FlowOutlier.p_values`.
-
-        Args:
-            X: New rows; None for those of `fit`, which a loaded model does not hold.
-
-        Raises:
-            ConfigError: When a loaded model is asked for the rows of `fit`.
-        """
-        check_is_fitted(self)
-        if X is not None:
-            return conformal(self.score_samples(X), self.calibration_)
-        return within(self._own("p_values"), _FOUND)[0]
-
-    def outliers(self, X: Any = None, *, fdr: float = 0.05) -> NDArray[np.bool_]:
-        """Which rows are strange, ``(rows,)`` bool: at most a share `fdr` of those found is false, on average.
-
-        Args:
-            X: New rows; None for those of `fit`.
-            fdr: The false discovery rate, above 0 and below 1.
-
-        Raises:
-            ConfigError: When `fdr` is out of range, or a loaded model is asked for the rows of `fit`.
-        """
-        check_is_fitted(self)
-        if not 0 < fdr < 1:
-            raise ConfigError(f"outliers: expected fdr above 0 and below 1; got {fdr}. Use 0.05.")
-        return within(self._own("outliers"), fdr)[1] if X is None else discoveries(self.p_values(X), fdr)
 
     def explain(self, X: Any, *, why: int | None = None) -> Any:
         """Which cells make rows strange, a line a row and cell, the most surprising first; see `FlowTable.explain`."""
@@ -184,7 +148,7 @@ class TableOutlier(OutlierMixin, BaseEstimator):
         model = cls(level=own.level)
         model.table_ = table
         model.calibration_ = np.sort(np.concatenate([np.full(own.impossible, -np.inf), own.calibration]))
-        model._settle()
+        model.offset_ = offset(model.calibration_, model.level)
         return model
 
     def _learn(
@@ -220,18 +184,6 @@ class TableOutlier(OutlierMixin, BaseEstimator):
             rest[held] = False
             scores[held] = fitted(rest, self.table_.n_iter_).score_samples(table.take(held))
         return scores, aside
-
-    def _own(self, where: str) -> np.ndarray:
-        if "scores_" not in vars(self):
-            raise ConfigError(f"{where}: expected rows; got none, and a loaded model holds none. Give the rows.")
-        return self.scores_
-
-    def _settle(self) -> None:
-        """The offset that lets `predict` say -1 just where the p-value is `level` or less, if it can be that low."""
-        place = max(int(np.floor(self.level * (len(self.calibration_) + 1) + 1e-9)) - 1, 0)
-        finite = self.calibration_[np.isfinite(self.calibration_)]
-        lowest = float(finite[0]) if len(finite) else 0.0
-        self.offset_ = max(float(self.calibration_[min(place, len(self.calibration_) - 1)]), lowest)
 
 
 class _Saved(BaseModel):
