@@ -24,13 +24,15 @@ extensions = [
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 HERE = Path(__file__).parent
+GALLERIES = {"ideas": "_gallery", "inference": "_inference"}  # folders of scripts, and of the pages made of them
 exclude_patterns = [
     "_build",
-    "ideas",
+    *GALLERIES,
     *(  # earlier builds leave pages of scripts that are gone
-        f"_gallery/{page.name}"
-        for page in HERE.glob("_gallery/plot_*.rst")
-        if not (HERE / "ideas" / f"{page.stem}.py").exists()
+        f"{pages}/{page.name}"
+        for scripts, pages in GALLERIES.items()
+        for page in HERE.glob(f"{pages}/plot_*.rst")
+        if not (HERE / scripts / f"{page.stem}.py").exists()
     ),
 ]
 suppress_warnings = [
@@ -67,8 +69,8 @@ def figures_of_blocks(block, block_vars, gallery_conf):  # noqa: ARG001 - the ga
 
 
 sphinx_gallery_conf = {
-    "examples_dirs": ["ideas"],
-    "gallery_dirs": ["_gallery"],
+    "examples_dirs": list(GALLERIES),
+    "gallery_dirs": list(GALLERIES.values()),
     "filename_pattern": "/plot_",
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": [figures_of_blocks],
@@ -90,9 +92,12 @@ def dollars_to_math(app, what, name, obj, options, lines):  # noqa: ARG001 - Sph
 
 
 def link_to_gallery(app, page, source):  # noqa: ARG001 - Sphinx's signature
-    """Links to the scripts of the ideas lead to the pages that are made of them."""
-    text = source[0].replace("](ideas)", "](_gallery/index.rst)")
-    source[0] = re.sub(r"\]\(ideas/(\w+)\.py\)", r"](_gallery/\1.rst)", text)
+    """Links to scripts lead to the pages that are made of them."""
+    text = source[0]
+    for scripts, pages in GALLERIES.items():
+        text = text.replace(f"]({scripts})", f"]({pages}/index.rst)")
+        text = re.sub(rf"\]\({scripts}/(\w+)\.py\)", rf"]({pages}/\1.rst)", text)
+    source[0] = text
 
 
 def write_reference(app):
