@@ -1,10 +1,11 @@
 """What flows are used for: posteriors and evidence, and judging synthetic rows beside the real ones."""
 
+from unwarp.applications._diagnosis import Diagnosis
 from unwarp.applications._draws import Draws
 from unwarp.applications._evidence import Evidence, bridge_sampling, importance_sampling
 from unwarp.applications._judgement import Judgement
 from unwarp.applications._measures import Closest, ColumnScore, Duplicates, Likelihood, PairScore, Utility
-from unwarp.applications._posterior import Diagnosis, Posterior, fit_posterior
+from unwarp.applications._posterior import Posterior, fit_posterior
 from unwarp.applications._synthesis import judge
 from unwarp.applications._target import Target
 from unwarp.applications._weights import effective_size, pareto_smoothed
