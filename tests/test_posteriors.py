@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
 from unwarp import POSITIVE, REAL, Space, flow
 from unwarp.applications import (
-    Draws,
     Evidence,
     Posterior,
     Target,
@@ -36,7 +34,7 @@ def shifted(x: Tensor) -> Tensor:
 
 
 def drawn(n: int = 2000, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal([2.0, -1.0], [0.5, 2.0], (n, 2))
+    return np.random.default_rng(seed).normal([2.0, -1.0], [0.5, 2.0], (4, n // 4, 2))
 
 
 @pytest.fixture(scope="module")
@@ -140,45 +138,6 @@ def test_shapes_come_back_by_name() -> None:
     assert found["w"].shape == (7, 2, 2)
     assert found["b"].shape == (7,)
     assert model.log_prob(found).shape == (7,)
-
-
-@pytest.mark.parametrize("kind", ["array", "chains", "dict", "frame"])
-def test_draws_in_any_container(kind: str) -> None:
-    values = drawn(200)
-    given = {
-        "array": values,
-        "chains": values.reshape(4, 50, 2),
-        "dict": {"x0": values[:, 0].reshape(4, 50), "x1": values[:, 1].reshape(4, 50)},
-        "frame": pd.DataFrame(values, columns=["x0", "x1"]),
-    }[kind]
-    found = Draws.of(given)
-    assert found.sizes == {"x0": (), "x1": ()}
-    np.testing.assert_allclose(found.rows, values)
-    assert 60 < found.effective <= 200
-
-
-def test_correlated_draws_are_worth_less() -> None:
-    noise = np.random.default_rng(0).normal(size=(2, 4000))
-    chain = np.zeros((2, 4000))
-    for i in range(1, 4000):
-        chain[:, i] = 0.9 * chain[:, i - 1] + noise[:, i]
-    worth = Draws.of({"x": chain}).effective
-    assert worth == pytest.approx(8000 * (1 - 0.9) / (1 + 0.9), rel=0.35)
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (np.zeros((200, 2)), "varies"),
-        (np.zeros((10, 2)), "at least 50"),
-        (np.zeros(200), "got shape"),
-        (np.full((200, 1), np.nan), "finite"),
-        ({"a": np.zeros((2, 50)), "b": np.zeros((1, 60))}, "equal chains"),
-    ],
-)
-def test_unusable_draws_are_refused(given: object, words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        Draws.of(given)
 
 
 def test_what_cannot_be_done_is_said() -> None:

@@ -4,6 +4,7 @@ from unwarp.applications._diagnosis import Diagnosis
 from unwarp.applications._draws import Draws
 from unwarp.applications._evidence import Evidence, bridge_sampling, importance_sampling
 from unwarp.applications._judgement import Judgement
+from unwarp.applications._marginals import Marginals
 from unwarp.applications._measures import Closest, ColumnScore, Duplicates, Likelihood, PairScore, Utility
 from unwarp.applications._posterior import Posterior, fit_posterior
 from unwarp.applications._synthesis import judge
@@ -19,6 +20,7 @@ __all__ = [
     "Evidence",
     "Judgement",
     "Likelihood",
+    "Marginals",
     "PairScore",
     "Posterior",
     "Target",

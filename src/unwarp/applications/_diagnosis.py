@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unwarp.applications._modes import lost_mode
 from unwarp.applications._target import Target
 from unwarp.applications._weights import effective_size, pareto_smoothed
 from unwarp.distributions import Flow
@@ -61,7 +62,7 @@ def diagnosed(flow: Flow, target: Target, seed: int) -> Diagnosis:
     """Importance weights, the evidence's lower bound, and a search for lost modes."""
     log_weight = log_ratios(flow, target, drawn(flow, _JUDGED, seed))
     _, k = pareto_smoothed(log_weight)
-    lost = _lost(flow, target, log_weight, seed)
+    lost = lost_mode(flow, target, float(np.logaddexp.reduce(log_weight)) - math.log(len(log_weight)), seed=seed)
     share = effective_size(log_weight) / len(log_weight)
     error = float(log_weight.std() / math.sqrt(len(log_weight)))
     return Diagnosis(float(log_weight.mean()), error, k, share, lost, k <= _LARGEST_K and lost <= _LOST)
@@ -78,24 +79,3 @@ def log_ratios(flow: Flow, target: Target, u: Tensor) -> Floats:
     with torch.no_grad():
         ratio = target.log_density(u) - flow.log_prob(u)
     return torch.where(ratio.isfinite(), ratio, -torch.inf).numpy()
-
-
-def _lost(flow: Flow, target: Target, log_weight: Floats, seed: int) -> float:
-    """By how much the flow is too low at the highest points found from starts far around it."""
-    if not target.differentiable:
-        return -math.inf
-    u = drawn(flow, 64, seed + 1)
-    spread = 4 * u.std(0)
-    start = u.mean(0) + spread * torch.randn(u.shape, dtype=u.dtype, generator=torch.Generator().manual_seed(seed))
-    point = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([point], lr=0.05)
-    scale = spread.clamp(min=1e-6) / 4
-    for _ in range(300):
-        optimizer.zero_grad()
-        loss = -target.log_density(start + (point - start) * scale)
-        loss = torch.where(loss.isfinite(), loss, 0.0).sum()
-        loss.backward()
-        optimizer.step()
-    found = (start + (point - start) * scale).detach()
-    gap = log_ratios(flow, target, found) - (np.logaddexp.reduce(log_weight) - math.log(len(log_weight)))
-    return float(np.max(gap))

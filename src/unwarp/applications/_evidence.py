@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ Floats = NDArray[np.float64]
 _ROUNDS = 1000
 _LARGEST_K = 0.7
 _WORST_ERROR = 0.2  # nats
+_FEWEST = 100  # independent draws
 _AGREE = 3.0  # standard errors of the difference
 
 
@@ -29,7 +31,8 @@ class Evidence:
         error: its standard error.
         pareto_k: shape of the importance weights' tail; above 0.7 they can't be trusted.
         method: "bridge" or "importance".
-        trust: whether k is at most 0.7, the error at most 0.2 nats, and both methods agree where there are both.
+        trust: whether k is at most 0.7, the error at most 0.2 nats, both methods agree where there are both, and
+            nothing else speaks against it: chains that disagree, too few draws, a mode that the flow lacks.
         reasons: why not, in words.
         importance: value and error by importance sampling.
         bridge: value and error by bridge sampling; None without draws.
@@ -45,13 +48,37 @@ class Evidence:
     bridge: tuple[float, float] | None
 
     @classmethod
-    def of(cls, log_weight: Floats, at_draws: Floats | None, effective_draws: float | None = None) -> Evidence:
-        """From log ratios of target to proposal at the proposal's draws, and at the target's where there are some."""
+    def of(
+        cls,
+        log_weight: Floats,
+        at_draws: Floats | None,
+        effective_draws: float | None = None,
+        *,
+        against: Sequence[str] = (),
+    ) -> Evidence:
+        """From log ratios of target to proposal at the proposal's draws, and at the target's where there are some.
+
+        Draws of the target see its tails, which those of a proposal with lighter ones never do: k is the larger of
+        what both say. If weights have a tail of shape k under the proposal, they have one of k / (1 - k) under the
+        target.
+
+        Args:
+            log_weight: at the proposal's draws, `(n,)`.
+            at_draws: at the target's, `(m,)`.
+            effective_draws: how many independent draws the latter are worth; all by default.
+            against: what else speaks against trust, in words.
+        """
         found = importance_sampling(log_weight)
         _, k = pareto_smoothed(log_weight)
-        bridge = None if at_draws is None else bridge_sampling(log_weight, at_draws, effective_draws)
+        bridge = None
+        reasons = list(against)
+        if at_draws is not None:
+            effective = float(len(at_draws)) if effective_draws is None else effective_draws
+            bridge = bridge_sampling(log_weight, at_draws, effective)
+            k = max(k, _seen_from_target(at_draws))
+            if effective < _FEWEST:
+                reasons.append(f"the held-out draws are worth {effective:.0f} independent ones, below {_FEWEST}")
         value, error = found if bridge is None else bridge
-        reasons: list[str] = []
         if not k <= _LARGEST_K:
             reasons.append(f"the importance weights have a tail of shape {k:.2f}, above {_LARGEST_K}")
         if not error <= _WORST_ERROR:
@@ -123,6 +150,12 @@ def bridge_sampling(log_weight: Floats, at_draws: Floats, effective: float | Non
     f_p = np.exp(-np.logaddexp(s_p + at_draws - value, s_q))
     squared = f_q.var() / f_q.mean() ** 2 / len(log_weight) + f_p.var() / f_p.mean() ** 2 / effective
     return value, math.sqrt(float(squared))
+
+
+def _seen_from_target(at_draws: Floats) -> float:
+    """Shape of the weights' tail under the proposal, as the target's draws tell it."""
+    _, k = pareto_smoothed(np.where(np.isfinite(at_draws), at_draws, -np.inf))
+    return k / (1 + k) if 0 < k < math.inf else min(k, 0.0)
 
 
 def _log_mean(values: Floats) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -11,16 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unwarp._space import Support
+from unwarp.applications import _posterior_file
 from unwarp.applications._diagnosis import Diagnosis, diagnosed, drawn, log_ratios
-from unwarp.applications._draws import Draws
+from unwarp.applications._draws import Draws, named
 from unwarp.applications._evidence import Evidence
+from unwarp.applications._from_draws import likeliest, unconstrained, without_density
+from unwarp.applications._marginals import Marginals
+from unwarp.applications._modes import lost_mode
 from unwarp.applications._target import Target
-from unwarp.applications._variational import learned, new_flow
+from unwarp.applications._variational import learned
 from unwarp.applications._weights import pareto_smoothed
 from unwarp.distributions import Flow
-from unwarp.errors import ConfigError, DataError
-from unwarp.training import Step
-from unwarp.training import fit as train
+from unwarp.errors import BundleError, ConfigError, DataError
+from unwarp.training import History, Step
 
 __all__ = ["Posterior", "fit_posterior"]
 
@@ -32,12 +37,35 @@ class Posterior:
         flow: the density of unconstrained coordinates, float64.
         target: the log density that it stands for, and the map to parameters.
         known: whether `target.log_density` is real, or draws were all there was.
-        held: unconstrained draws that the flow was not fitted to, and how many independent ones they are worth.
+        draws: what it was learned from, if from draws.
+        held: of these, the last so many of each chain took no part in the fit.
+        history: the account of the training.
+
+    Attributes:
+        flow: as above.
+        target: as above.
+        draws: as above.
+        history: as above; None from a log density.
+        dims: names of the parameters' dimensions.
+        coords: labels along these.
     """
 
-    def __init__(self, flow: Flow, target: Target, *, known: bool, held: tuple[Tensor, float] | None = None) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        target: Target,
+        *,
+        known: bool,
+        draws: Draws | None = None,
+        held: int = 0,
+        history: History | None = None,
+    ) -> None:
         self.flow = flow
         self.target = target
+        self.draws = draws
+        self.history = history
+        self.dims: dict[str, tuple[str, ...]] = {} if draws is None else draws.dims
+        self.coords: dict[str, NDArray[Any]] = {} if draws is None else draws.coords
         self._known = known
         self._held = held
 
@@ -54,11 +82,11 @@ class Posterior:
             ConfigError: when weights are asked for and there is no log density.
         """
         if weigh == "no":
-            return self._named(self._draw(n, random_state))
+            return named(self._constrained(self._draw(n, random_state)), self.target.sizes)
         u = self._draw(10 * n, random_state)
         log_weight, _ = pareto_smoothed(self._ratios(u))
         place = np.random.default_rng(random_state).choice(len(u), n, p=np.exp(log_weight), replace=False)
-        return self._named(u[torch.from_numpy(place)])
+        return named(self._constrained(u[torch.from_numpy(place)]), self.target.sizes)
 
     def log_prob(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
         """Log density of parameters given by name, each `(n, *shape)`, nats: normalised, in their own units."""
@@ -71,21 +99,31 @@ class Posterior:
             u, ladj = self.target.to_unconstrained(x)
             return (self.flow.log_prob(u) + ladj).numpy()
 
-    def to_xarray(self, n: int = 4000, *, random_state: int = 0) -> Any:
-        """Draws as an `xarray.Dataset` with one chain, as ArviZ takes it.
+    def marginals(self, *names: str, n: int = 10_000, random_state: int = 0) -> Marginals:
+        """Mean, standard deviation and quantiles of each number, of all parameters or those named.
+
+        Raises:
+            ConfigError: when a name is unknown.
+        """
+        return Marginals.of(self._drawn(n, random_state, chains=1), names=names)
+
+    def to_xarray(self, n: int = 4000, *, chains: int = 4, random_state: int = 0) -> Any:
+        """Draws as an `xarray.Dataset`, with the dimensions and coordinates of the draws that it was learned from.
+
+        Draws are independent; chains are there for what compares them.
 
         Raises:
             ConfigError: when xarray is not installed.
         """
-        try:
-            import xarray  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise ConfigError("to_xarray: expected xarray; got none. Install unwarp[bayes].") from error
-        made = {}
-        for name, value in self.sample(n, random_state=random_state).items():
-            axes = [f"{name}_dim_{i}" for i in range(value.ndim - 1)]
-            made[name] = (("chain", "draw", *axes), value[None])
-        return xarray.Dataset(made)
+        return self._drawn(n, random_state, chains=chains).to_xarray()
+
+    def to_arviz(self, n: int = 4000, *, chains: int = 4, random_state: int = 0) -> Any:
+        """Draws as ArviZ's own container, with a group `posterior`: `InferenceData` up to 0.23, `DataTree` from 1.0.
+
+        Raises:
+            ConfigError: when neither ArviZ nor an xarray with trees is installed.
+        """
+        return self._drawn(n, random_state, chains=chains).to_arviz()
 
     def diagnose(self, *, random_state: int = 0) -> Diagnosis:
         """Importance weights, the evidence's lower bound, and a search for lost modes.
@@ -99,15 +137,78 @@ class Posterior:
     def log_evidence(self, *, draws: int = 20_000, random_state: int = 0) -> Evidence:
         """The log of the density's integral: by importance sampling, and by bridge sampling where there are draws.
 
+        Trusted only if both agree, the weights' tail is light, chains agree, held-out draws are enough and a search
+        from far around finds no mode that the flow lacks.
+
         Raises:
             ConfigError: when there is no log density.
         """
-        at_draws = None if self._held is None else self._ratios(self._held[0])
-        effective = None if self._held is None else self._held[1]
-        return Evidence.of(self._ratios(self._draw(draws, random_state)), at_draws, effective)
+        ratios = self._ratios(self._draw(draws, random_state))
+        against: list[str] = []
+        at_draws = effective = None
+        if self.draws is not None and self._held:
+            last = Draws(self.draws.values[:, -self._held :], self.draws.sizes)
+            at_draws, effective = self._ratios(unconstrained(last, self.target).flatten(0, 1)), last.effective
+            if self.draws.disagreement is not None:
+                against.append(f"the chains disagree: {self.draws.disagreement}")
+        whole = float(np.logaddexp.reduce(ratios)) - math.log(len(ratios))
+        lost = lost_mode(self.flow, self.target, whole, seed=random_state) if math.isfinite(whole) else 0.0
+        if lost:
+            against.append(f"a search found a mode where the flow is too low by {lost:.0f} nats")
+        return Evidence.of(ratios, at_draws, effective, against=against)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write flow, names, shapes, bounds, dimensions and coordinates to one `.safetensors` file; `load` reads it.
+
+        Raises:
+            BundleError: when the parameters' map is a model's own code, as of PyMC, or the file can't be written.
+        """
+        if self.target.space is None:
+            raise BundleError(
+                f"save({os.fspath(path)}): expected parameters with bounds of their own; got a model's map, which is "
+                "code. Save posterior.flow, and make Posterior(flow, target, known=True) from it later."
+            )
+        _posterior_file.write(
+            path, self.flow, self.target.space, sizes=dict(self.target.sizes), dims=self.dims, coords=self.coords,
+            history=self.history,
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], target: Target | None = None) -> Posterior:
+        """The posterior in a file that `save` or `unwarp posterior` wrote.
+
+        Args:
+            path: the file.
+            target: its log density, if there is to be one: files hold none.
+
+        Raises:
+            BundleError: when the file is no model file, is damaged, or holds no posterior.
+            ConfigError: when the target has other parameters.
+        """
+        flow, own = _posterior_file.read(path)
+        known = target is not None
+        if target is None:
+            target = without_density(own.sizes, None, space=own.space)
+        elif dict(target.sizes) != own.sizes:
+            raise ConfigError(
+                f"load: expected a target of {own.sizes}; got one of {dict(target.sizes)}. Name its parameters so."
+            )
+        found = cls(flow, target, known=known)
+        found.dims = {name: tuple(value) for name, value in own.dims.items()}
+        found.coords = {name: np.array(labels) for name, labels in own.coords.items()}
+        return found
 
     def _draw(self, n: int, seed: int) -> Tensor:
         return drawn(self.flow, n, seed)
+
+    def _drawn(self, n: int, seed: int, *, chains: int) -> Draws:
+        """Draws of parameters as so many chains, the last draw of each as far as n goes."""
+        x = self._constrained(self._draw(-(-n // chains) * chains, seed))
+        return Draws(x.reshape(chains, -1, x.shape[-1]), dict(self.target.sizes), self.dims, self.coords)
+
+    def _constrained(self, u: Tensor) -> NDArray[np.float64]:
+        with torch.no_grad():
+            return self.target.to_constrained(u)[0].numpy()
 
     def _ratios(self, u: Tensor) -> NDArray[np.float64]:
         self._density()
@@ -117,23 +218,18 @@ class Posterior:
         if not self._known:
             raise ConfigError("Posterior: expected a log density; got draws alone. Give fit_posterior a target too.")
 
-    def _named(self, u: Tensor) -> dict[str, Any]:
-        with torch.no_grad():
-            x = self.target.to_constrained(u)[0].numpy()
-        widths = [math.prod(shape) for shape in self.target.sizes.values()]
-        parts = np.split(x, np.cumsum(widths)[:-1], axis=-1)
-        return {n: p.reshape(len(x), *s) for (n, s), p in zip(self.target.sizes.items(), parts, strict=True)}
-
 
 def fit_posterior(
     given: Target | Any,
     target: Target | None = None,
     *,
+    support: Mapping[str, Support] | None = None,
     flow: str | None = None,
     flow_options: Mapping[str, Any] | None = None,
     objective: Literal["reverse_kl", "importance"] = "reverse_kl",
     draws: int = 256,
     max_steps: int = 3000,
+    max_seconds: float | None = None,
     random_state: int = 0,
     progress: Callable[[Step], object] | None = None,
 ) -> Posterior:
@@ -143,17 +239,19 @@ def fit_posterior(
     scale; then short runs choose the learning rate, and a long one minimises the divergence with gradients along the
     path of the draws.
 
-    From draws (ArviZ, xarray, dict, data frame or array), with or without a `Target`: maximum likelihood on half of
-    them with a target, so that the other half can judge, otherwise on all.
+    From draws (ArviZ, xarray, dict, data frame or array), with or without a `Target`: maximum likelihood on the first
+    half of each chain with a target, so that the other half can judge, otherwise on all.
 
     Args:
         given: a target, or draws of the parameters.
-        target: of the draws: their log density and constraints; without one they are taken as unconstrained.
-        flow: a recipe; by default `realnvp` of ten layers for a target, `nsf` for draws.
+        target: of the draws: their log density and bounds; of the draws' parameters, those that it names are taken.
+        support: of draws without a target, where their parameters live, by name: real if not said.
+        flow: a recipe; by default `realnvp` of ten layers for a target, what suits their number for draws.
         flow_options: of the recipe.
         objective: "reverse_kl", or "importance" for wider tails.
         draws: of the flow in one step.
         max_steps: of training.
+        max_seconds: of training on draws.
         random_state: seed of everything random.
         progress: gets each `Step`.
 
@@ -171,35 +269,20 @@ def fit_posterior(
     if isinstance(given, Target):
         found = learned(given, flow, dict(flow_options or {}), objective, draws, max_steps, random_state, progress)
         return Posterior(found, given, known=True)
-    return _from_draws(Draws.of(given), target, flow, dict(flow_options or {}), max_steps, random_state, progress)
-
-
-def _from_draws(
-    draws: Draws,
-    target: Target | None,
-    recipe: str | None,
-    options: dict[str, Any],
-    steps: int,
-    seed: int,
-    progress: Callable[[Step], object] | None,
-) -> Posterior:
+    if target is not None and support is not None:
+        raise ConfigError("fit_posterior: expected bounds from the target; got support too. Leave support out.")
+    draws_ = Draws.of(given, names=None if target is None else tuple(target.sizes))
     known = target is not None
     if target is None:
-        target = Target.from_torch(
-            lambda x: x.new_full(x.shape[:-1], torch.nan), draws.rows.shape[1], names=draws.sizes
-        )
-    elif target.sizes != draws.sizes:
+        target = without_density(draws_.sizes, support)
+    elif dict(target.sizes) != draws_.sizes:
         raise DataError(
-            f"fit_posterior: expected draws of {dict(target.sizes)}; got {draws.sizes}. Give the target these names."
+            f"fit_posterior: expected draws of {dict(target.sizes)}; got {draws_.sizes}. Give the target these shapes."
         )
-    u = target.to_unconstrained(torch.from_numpy(draws.rows))[0]
-    if not bool(u.isfinite().all()):
-        raise DataError("fit_posterior: expected draws inside the target's space; got others. Check names and bounds.")
-    order = torch.from_numpy(np.random.default_rng([seed, 3]).permutation(len(u)))
-    count = len(u) // 2 if known else 0
-    held, kept = order[:count], order[count:]
-    flow = new_flow(recipe or "nsf", u.shape[1], options, seed)
-    train(flow, u[kept], max_steps=steps, seed=seed, progress=progress, baselines=())
-    effective = max(1.0, draws.effective * count / len(u))
-    flow = flow.eval().requires_grad_(requires_grad=False)
-    return Posterior(flow, target, known=known, held=(u[held], effective) if known else None)
+    u = unconstrained(draws_, target)
+    held = u.shape[1] // 2 if known else 0
+    found, history = likeliest(
+        u[:, : u.shape[1] - held].flatten(0, 1), flow, dict(flow_options or {}), steps=max_steps, seconds=max_seconds,
+        seed=random_state, progress=progress,
+    )  # fmt: skip
+    return Posterior(found, target, known=known, draws=draws_, held=held, history=history)

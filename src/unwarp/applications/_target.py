@@ -35,6 +35,7 @@ class Target:
         to_unconstrained: back, with the log of the inverse's determinant.
         sizes: names of the parameters and the shape of each, in the order of the k columns.
         differentiable: whether gradients flow through `log_density`, which variational inference needs.
+        space: where parameters live, if both maps follow from it; a posterior can then be saved.
 
     Example:
         >>> from unwarp import POSITIVE
@@ -52,6 +53,7 @@ class Target:
     to_unconstrained: Callable[[Tensor], tuple[Tensor, Tensor]]
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     differentiable: bool = True
+    space: Space | None = None
 
     @classmethod
     def from_torch(
@@ -86,7 +88,8 @@ class Target:
                 )
             return value + ladj
 
-        return cls(space.shape[0], unconstrained, to_constrained, to_unconstrained, _sizes(names, space.shape[0]))
+        sizes = _sizes(names, space.shape[0])
+        return cls(space.shape[0], unconstrained, to_constrained, to_unconstrained, sizes, space=space)
 
     @classmethod
     def from_callable(
