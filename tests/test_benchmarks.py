@@ -89,6 +89,7 @@ def test_committed_results_are_whole(path: Path) -> None:
         ("stream", [], "40000 rows"),
         ("gaps", ["--contestants", "iterative", "independent", "flow"], "independent"),
         ("mixed", [], "demo"),
+        ("vae", [], "mean-field"),
     ],
 )
 def test_script_runs_quickly_and_resumes(script: str, options: list[str], row: str, tmp_path: Path) -> None:

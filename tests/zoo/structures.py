@@ -88,6 +88,7 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "BlockNeural(deep)": lambda: BlockNeural(3, hidden=(4, 3)),
     "Elementwise(RationalQuadratic)": lambda: Elementwise(2, SPLINE),
     "Elementwise(HeavyTail)": lambda: Elementwise(2, HeavyTail()),
+    "Elementwise(Affine, context)": lambda: Elementwise(2, Affine(), net=MLP(0, 4, hidden=(4,), context=1), context=1),
     "Elementwise(Exp)": lambda: Elementwise(2, Exp()),
     "Unconstrain": lambda: Unconstrain(Space((3,), (POSITIVE, REAL, Interval(-1.0, 2.0)))),
     "Inverse(Autoregressive)": lambda: Inverse(autoregressive(3, Affine(), context=1)),

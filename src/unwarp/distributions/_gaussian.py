@@ -166,24 +166,30 @@ class ConditionalNormal(Distribution):
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = _check.broadcast_event("ConditionalNormal.log_prob", x, self.space.shape, context, self.context_shape)
-        mean, log_scale = self._moments(x, context)
+        mean, log_scale = self._moments(context)
         white = (x - mean) * (-log_scale).exp()
-        return -0.5 * (white.square() + _LOG_2PI).sum(-1) - log_scale.sum(-1)
+        return _log_normal(white) - log_scale.sum(-1)
 
     def sample_and_log_prob(
         self, shape: Sequence[int] = (), context: Tensor | None = None, *, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         batch = self.batch_shape(shape, context)
-        mean, log_scale = self._moments(torch.zeros(0) if context is None else context, context)
-        x = mean + log_scale.exp() * _randn((*batch, *self.space.shape), mean, generator)
-        return x, self.log_prob(x, context)
+        mean, log_scale = self._moments(context)
+        white = _randn((*batch, *self.space.shape), mean, generator)
+        return mean + log_scale.exp() * white, _log_normal(white) - log_scale.sum(-1)
 
-    def _moments(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        mean, log_scale = self.net(x[..., :0], context).chunk(2, -1)
+    def _moments(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Of each context, however many events share it."""
+        nothing = torch.zeros(0) if context is None else context[..., :0]
+        mean, log_scale = self.net(nothing, context).chunk(2, -1)
         return mean, soft_clip(log_scale, _WIDEST)
 
     def extra_repr(self) -> str:
         return f"{self.space.shape[0]}"
+
+
+def _log_normal(white: Tensor) -> Tensor:
+    return -0.5 * (white.square() + _LOG_2PI).sum(-1)
 
 
 def _randn(shape: Sequence[int], like: Tensor, generator: Generator | None) -> Tensor:

@@ -11,6 +11,7 @@ from unwarp import _check
 from unwarp._space import CIRCLE, POSITIVE, REAL, Interval, Manifold, Space, Support
 from unwarp.errors import ConfigError, SpaceError
 from unwarp.transforms._base import Transform
+from unwarp.transforms._parameters import hold_network, moved
 from unwarp.univariates import Exp, Sigmoid, Univariate
 
 __all__ = ["Elementwise", "Unconstrain"]
@@ -19,18 +20,22 @@ __all__ = ["Elementwise", "Unconstrain"]
 class Elementwise(Transform):
     r"""$z_i = f(x_i; \theta_i)$ with learned parameters for each feature; $\text{ladj} = \sum_i \log f'(x_i)$.
 
-    Use it to shape marginals, such as heavy tails at the data's side of a flow. `adapt` starts from the
-    map's own guess.
+    Use it to shape marginals, such as heavy tails at the data's side of a flow, where `adapt` starts from the map's own
+    guess; with a network, to put a flow where the context says: its place and scale, as encoders do.
 
     Args:
         features: number of features.
         univariate: the scalar map.
         params: "learned", or "adapted" where `adapt` alone sets them.
+        net: network that moves the `features * univariate.n_params` parameters, called as `net(nothing, context)`.
+        context: length of the context; 0 for none.
 
-    Shapes: x, z `(*batch, features)`; ladj `(*batch)`, nats.
+    Shapes: x, z `(*batch, features)`; context `(*batch, context)`; ladj `(*batch)`, nats.
 
     Raises:
-        ConfigError: if `features < 1`, or `params` is another word.
+        ConfigError: if `features < 1`, `params` is another word, or a context comes without a network or the other way
+            round.
+        ShapeError: when the network's output has another length.
 
     Example:
         >>> z, ladj = Elementwise(3, HeavyTail())(torch.ones(2, 3))
@@ -41,11 +46,19 @@ class Elementwise(Transform):
     params: Tensor
 
     def __init__(
-        self, features: int, univariate: Univariate, *, params: Literal["learned", "adapted"] = "learned"
+        self,
+        features: int,
+        univariate: Univariate,
+        *,
+        params: Literal["learned", "adapted"] = "learned",
+        net: nn.Module | None = None,
+        context: int = 0,
     ) -> None:
         shape = (_check.at_least("Elementwise", "features", features, 1),)
-        super().__init__(Space(shape, univariate.domain), Space(shape, univariate.codomain))
+        super().__init__(Space(shape, univariate.domain), Space(shape, univariate.codomain), context=context)
         self.univariate = univariate
+        hold_network("Elementwise", net, context, features * univariate.n_params)
+        self.net = net
         if params not in ("learned", "adapted"):
             raise ConfigError(f'Elementwise: expected params "learned" or "adapted"; got {params!r}. Change it.')
         start = torch.zeros(features, univariate.n_params)
@@ -55,11 +68,11 @@ class Elementwise(Transform):
             self.register_buffer("params", start, persistent=univariate.n_params > 0)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, ladj = self.univariate.forward(x, self.params)
+        z, ladj = self.univariate.forward(x, moved(self.params, self.net, context))
         return z, ladj.sum(-1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, ladj = self.univariate.inverse(z, self.params)
+        x, ladj = self.univariate.inverse(z, moved(self.params, self.net, context))
         return x, ladj.sum(-1)
 
     def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:

@@ -72,7 +72,7 @@ class Planar(Transform):
     def _direction(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The paper's $\\hat u$, w and b, and $w^\\top \\hat u$."""
         features = x.shape[-1]
-        u, w, b = self.params(x, context).split((features, features, 1), -1)
+        u, w, b = self.params(context).split((features, features, 1), -1)
         before = (w * u).sum(-1, keepdim=True)
         after = above_minus_one(before)
         size = w.square().sum(-1, keepdim=True) + torch.finfo(w.dtype).tiny
@@ -142,7 +142,7 @@ class Radial(Transform):
         return share, (self.domain.shape[0] - 1) * share.log1p() + (alpha * h * share).log1p()
 
     def _bump(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        center, alpha, beta = self.params(x, context).split((x.shape[-1], 1, 1), -1)
+        center, alpha, beta = self.params(context).split((x.shape[-1], 1, 1), -1)
         alpha = soft_clip(alpha, 5.0).exp()
         return center, alpha.squeeze(-1), (alpha * above_minus_one(beta)).squeeze(-1)
 

@@ -117,7 +117,7 @@ class Sylvester(Transform):
 
     def _factors(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """What Q is made of, $R$, $\\tilde R$, b, and the diagonal of $R \\tilde R$."""
-        free, above, below, log_diagonal, slope, bias = self.params(x, context).split(self._sizes, -1)
+        free, above, below, log_diagonal, slope, bias = self.params(context).split(self._sizes, -1)
         slope = above_minus_one(slope)
         diagonal = soft_clip(log_diagonal, 3.0).exp()
         free = free.unflatten(-1, (free.shape[-1] // x.shape[-1], x.shape[-1]))
