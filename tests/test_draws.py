@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from unwarp import POSITIVE, Interval, flow, flows
-from unwarp.applications import Draws, Evidence, Marginals, Posterior, Target, fit_posterior
-from unwarp.errors import BundleError, ConfigError, DataError
+from unwarp import POSITIVE, REAL, Interval, Space, flow, flows
+from unwarp.applications import Draws, Evidence, Marginals, Posterior, Target, fit_posterior, propose, transport
+from unwarp.errors import BundleError, ConfigError, DataError, ShapeError
 
 QUICK = {"flow": "maf", "flow_options": {"layers": 1, "hidden": (16,)}, "max_steps": 150}
 
@@ -239,3 +239,81 @@ def test_evidence_says_what_speaks_against_it() -> None:
     told = Evidence.of(np.zeros(1000), None, against=["the moon is full"])
     assert not told.trust
     assert "the moon is full" in str(told)
+
+
+def ridge(x: Tensor) -> Tensor:
+    """A positive parameter and a real one that lies along it."""
+    a, b = x[:, 0].log(), x[:, 1]
+    return -0.5 * (a / 3).square() - a - 0.5 * ((b - 2 * a) / 1.0).square()
+
+
+@pytest.fixture(scope="module")
+def latent() -> tuple[Target, Posterior]:
+    target = Target.from_torch(ridge, Space((2,), (POSITIVE, REAL)), names=["a", "b"])
+    rng = np.random.default_rng(0)
+    a = 3 * rng.normal(size=(4, 500))
+    draws = {"a": np.exp(a), "b": 2 * a + rng.normal(size=a.shape)}
+    return target, fit_posterior(draws, target, **QUICK)
+
+
+def test_a_target_seen_through_a_flow_is_the_same_density(latent: tuple[Target, Posterior]) -> None:
+    target, model = latent
+    seen = transport(target, model)
+    z = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    u, ladj = model.flow.transform.inverse(z)
+    torch.testing.assert_close(seen.log_density(z), target.log_density(u) + ladj)
+    x, forth = seen.to_constrained(z)
+    back, inverse = seen.to_unconstrained(x)
+    torch.testing.assert_close(back, z)
+    torch.testing.assert_close(inverse, -forth)
+    torch.testing.assert_close(seen.log_density(z) - forth, ridge(x))
+    named = seen.named(z.numpy().reshape(4, 5, 2))
+    assert named["a"].shape == (4, 5)
+    assert (named["a"] > 0).all()
+
+
+def test_numpy_gets_values_and_gradients(latent: tuple[Target, Posterior]) -> None:
+    call = transport(*latent).to_numpy()
+    z = np.random.default_rng(1).normal(size=(6, 2))
+    values, slopes = call.value_and_gradient(z)
+    np.testing.assert_allclose(values, [call(point) for point in z])
+    step = 1e-6 * np.eye(2)
+    for point, slope in zip(z, slopes, strict=True):
+        differences = [(call(point + e) - call(point - e)) / 2e-6 for e in step]
+        np.testing.assert_allclose(slope, differences, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(call.gradient(point), slope, rtol=1e-9)
+    cube = np.random.default_rng(2).random((5, 2))
+    there = call.prior_transform(cube)
+    normal = -0.5 * (there**2).sum(-1) - math.log(2 * math.pi)
+    np.testing.assert_allclose(call.log_likelihood(there), call(there) - normal)
+    assert call.log_likelihood(there[0]) == pytest.approx(call.log_likelihood(there)[0])
+    with pytest.raises(ShapeError, match=r"points \(2,\)"):
+        call(np.zeros(3))
+    with pytest.raises(ConfigError, match="with a gradient"):
+        Target.from_callable(lambda x: 0.0 * float(x[0]), 2).to_numpy().gradient(np.zeros(2))
+    assert Target.from_torch(lambda x: x.sum(-1).log(), 2).to_numpy()([-1.0, 0.0]) == -math.inf
+
+
+def test_proposals_follow_the_target_exactly() -> None:
+    """A flow of the wrong width, whose draws are mended."""
+    model = Posterior(
+        flow("maf", 1, layers=1).double().eval(), Target.from_torch(lambda x: -2 * x.square().sum(-1), 1), known=True
+    )
+    found = propose(model, draws=4000, chains=4, random_state=1)
+    assert 0.4 < found.acceptance < 0.9
+    assert found.draws.rows.std() == pytest.approx(0.5, abs=0.02)
+    assert 1000 < found.effective < 16_000
+    assert found.longest > 1
+    assert "accepted" in str(found)
+
+
+def test_what_cannot_be_transported_is_said(latent: tuple[Target, Posterior]) -> None:
+    target, _ = latent
+    with pytest.raises(ShapeError, match="2 coordinates"):
+        transport(target, flow("maf", 3, layers=1))
+    with pytest.warns(UserWarning, match="normal latent"):
+        transport(target, flow("maf", 2, layers=1, base="student"))
+    with pytest.raises(ConfigError, match="log density"):
+        propose(fit_posterior(normal(400), **QUICK))
+    with pytest.raises(ShapeError, match="at least 1"):
+        propose(latent[1], draws=0)

@@ -1,6 +1,7 @@
 """What flows are used for: posteriors and evidence, and judging synthetic rows beside the real ones."""
 
 from unwarp.applications._diagnosis import Diagnosis
+from unwarp.applications._doors import NumpyTarget
 from unwarp.applications._draws import Draws
 from unwarp.applications._evidence import Evidence, bridge_sampling, importance_sampling
 from unwarp.applications._judgement import Judgement
@@ -9,6 +10,7 @@ from unwarp.applications._measures import Closest, ColumnScore, Duplicates, Like
 from unwarp.applications._posterior import Posterior, fit_posterior
 from unwarp.applications._synthesis import judge
 from unwarp.applications._target import Target
+from unwarp.applications._transport import Proposed, propose, transport
 from unwarp.applications._weights import effective_size, pareto_smoothed
 
 __all__ = [
@@ -21,8 +23,10 @@ __all__ = [
     "Judgement",
     "Likelihood",
     "Marginals",
+    "NumpyTarget",
     "PairScore",
     "Posterior",
+    "Proposed",
     "Target",
     "Utility",
     "bridge_sampling",
@@ -31,4 +35,6 @@ __all__ = [
     "importance_sampling",
     "judge",
     "pareto_smoothed",
+    "propose",
+    "transport",
 ]

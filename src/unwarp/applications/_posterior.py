@@ -44,6 +44,7 @@ class Posterior:
     Attributes:
         flow: as above.
         target: as above.
+        known: as above.
         draws: as above.
         history: as above; None from a log density.
         dims: names of the parameters' dimensions.
@@ -66,7 +67,7 @@ class Posterior:
         self.history = history
         self.dims: dict[str, tuple[str, ...]] = {} if draws is None else draws.dims
         self.coords: dict[str, NDArray[Any]] = {} if draws is None else draws.coords
-        self._known = known
+        self.known = known
         self._held = held
 
     def sample(self, n: int, *, random_state: int = 0, weigh: Literal["no", "resample"] = "no") -> dict[str, Any]:
@@ -215,7 +216,7 @@ class Posterior:
         return log_ratios(self.flow, self.target, u)
 
     def _density(self) -> None:
-        if not self._known:
+        if not self.known:
             raise ConfigError("Posterior: expected a log density; got draws alone. Give fit_posterior a target too.")
 
 

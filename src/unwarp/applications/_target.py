@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from unwarp._space import REAL, Space
+from unwarp.applications._doors import NumpyTarget, jax_function
+from unwarp.applications._draws import named
 from unwarp.errors import ConfigError, ShapeError
 from unwarp.transforms import Unconstrain
 
@@ -54,6 +57,28 @@ class Target:
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     differentiable: bool = True
     space: Space | None = None
+
+    def named(self, u: ArrayLike | Tensor) -> dict[str, np.ndarray]:
+        """Parameters by name at unconstrained coordinates `(*batch, dim)`, each `(*batch, *shape)`."""
+        points = u.double() if isinstance(u, Tensor) else torch.from_numpy(np.array(u, dtype=np.float64))
+        with torch.no_grad():
+            x = self.to_constrained(points.reshape(-1, self.dim))[0].numpy()
+        return named(x.reshape(*points.shape[:-1], -1), self.sizes)
+
+    def to_numpy(self) -> NumpyTarget:
+        """The density of unconstrained coordinates as samplers in numpy take it: one point or many, with gradient."""
+        return NumpyTarget(self.dim, self.log_density, self.differentiable)
+
+    def to_jax(self) -> Callable[[Any], Any]:
+        """The density of unconstrained coordinates as a JAX function of one point `(dim,)`, with its gradient.
+
+        For BlackJAX, NumPyro (`potential_fn`) and others; what happens inside is torch, called back from JAX's own
+        programs, which costs about a tenth of a millisecond a call.
+
+        Raises:
+            ConfigError: when JAX is not installed.
+        """
+        return jax_function(self.to_numpy(), _need("jax"))
 
     @classmethod
     def from_torch(
