@@ -50,6 +50,9 @@ OPTIONAL = {
     "sdmetrics",
     "xarray",
     "arviz",
+    "h5netcdf",
+    "jax",
+    "numpyro",
 }
 MATHEMATICAL = {"errors", "_check", "_space", "functional", "univariates", "networks", "transforms", "distributions"}
 NEVER_CALLED = {"eval", "exec", "print", "hasattr", "breakpoint"}

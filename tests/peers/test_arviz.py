@@ -10,6 +10,7 @@ import pytest
 
 from unwarp import POSITIVE
 from unwarp.applications import Draws, Posterior, Target, fit_posterior
+from unwarp.cli import main
 
 az = pytest.importorskip("arviz")
 xr = pytest.importorskip("xarray")
@@ -94,3 +95,19 @@ def test_draws_of_other_parameters_stay_out_where_a_target_names_its_own() -> No
     given = dataset().assign(twice=dataset().tau * 2)
     target = Target.from_torch(lambda x: 2 * x[:, 0].log() - x[:, 0], 1, names=["tau"])
     assert fit_posterior(given, target, **QUICK).sample(3).keys() == {"tau"}
+
+
+@pytest.mark.parametrize("kind", ["tree", "dataset"])
+def test_the_command_reads_and_writes_netcdf(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    container(kind).to_netcdf("draws.nc", engine="h5netcdf")
+    words = ["posterior", "draws.nc", "-o", "q.safetensors", "--positive", "tau", "--flow", "maf", "--steps", "30"]
+    assert main([*words, "--new", "new.nc"]) == 0
+    assert "theta[Deerfield]" in capsys.readouterr().out
+    again = Draws.of(xr.open_datatree("new.nc", engine="h5netcdf"))
+    assert again.names == ("theta[Choate]", "theta[Deerfield]", "theta[Andover]", "tau")
+    Path("bad.nc").write_bytes(b"\x89HDF\r\n\x1a\nbroken")
+    assert main(["posterior", "bad.nc", "-o", "p.safetensors"]) == 3
+    assert capsys.readouterr().err.count("\n") == 1

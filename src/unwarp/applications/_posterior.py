@@ -89,6 +89,14 @@ class Posterior:
         place = np.random.default_rng(random_state).choice(len(u), n, p=np.exp(log_weight), replace=False)
         return named(self._constrained(u[torch.from_numpy(place)]), self.target.sizes)
 
+    def draw(self, n: int = 4000, *, chains: int = 1, random_state: int = 0) -> Draws:
+        """The same as `Draws`: with names for each number, dimensions and coordinates, in so many chains.
+
+        The draws are independent; chains are there for what compares them, and each gets as many.
+        """
+        x = self._constrained(self._draw(-(-n // chains) * chains, random_state))
+        return Draws(x.reshape(chains, -1, x.shape[-1]), dict(self.target.sizes), self.dims, self.coords)
+
     def log_prob(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
         """Log density of parameters given by name, each `(n, *shape)`, nats: normalised, in their own units."""
         missing = [name for name in self.target.sizes if name not in values]
@@ -106,7 +114,7 @@ class Posterior:
         Raises:
             ConfigError: when a name is unknown.
         """
-        return Marginals.of(self._drawn(n, random_state, chains=1), names=names)
+        return Marginals.of(self.draw(n, random_state=random_state), names=names)
 
     def to_xarray(self, n: int = 4000, *, chains: int = 4, random_state: int = 0) -> Any:
         """Draws as an `xarray.Dataset`, with the dimensions and coordinates of the draws that it was learned from.
@@ -116,7 +124,7 @@ class Posterior:
         Raises:
             ConfigError: when xarray is not installed.
         """
-        return self._drawn(n, random_state, chains=chains).to_xarray()
+        return self.draw(n, chains=chains, random_state=random_state).to_xarray()
 
     def to_arviz(self, n: int = 4000, *, chains: int = 4, random_state: int = 0) -> Any:
         """Draws as ArviZ's own container, with a group `posterior`: `InferenceData` up to 0.23, `DataTree` from 1.0.
@@ -124,7 +132,7 @@ class Posterior:
         Raises:
             ConfigError: when neither ArviZ nor an xarray with trees is installed.
         """
-        return self._drawn(n, random_state, chains=chains).to_arviz()
+        return self.draw(n, chains=chains, random_state=random_state).to_arviz()
 
     def diagnose(self, *, random_state: int = 0) -> Diagnosis:
         """Importance weights, the evidence's lower bound, and a search for lost modes.
@@ -201,11 +209,6 @@ class Posterior:
 
     def _draw(self, n: int, seed: int) -> Tensor:
         return drawn(self.flow, n, seed)
-
-    def _drawn(self, n: int, seed: int, *, chains: int) -> Draws:
-        """Draws of parameters as so many chains, the last draw of each as far as n goes."""
-        x = self._constrained(self._draw(-(-n // chains) * chains, seed))
-        return Draws(x.reshape(chains, -1, x.shape[-1]), dict(self.target.sizes), self.dims, self.coords)
 
     def _constrained(self, u: Tensor) -> NDArray[np.float64]:
         with torch.no_grad():

@@ -28,6 +28,7 @@ _COMMANDS = {
     "sample": ("_rows", "Draw rows from a model."),
     "complete": ("_complete", "Fill the gaps of a table with draws given the rest of each row."),
     "outliers": ("_outliers", "Find the strange rows of a table and name the columns at fault."),
+    "posterior": ("_posterior", "Learn a posterior from a sampler's draws, and say whether to believe it."),
     "report": ("_report", "Write one self-contained HTML page."),
     "show": ("_show", "Show what is in a model file."),
     "check": ("_show", "Hold a model to the laws."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -36,14 +36,14 @@ def render(findings: Findings, *, title: str = "A fitted density") -> str:
         ModuleNotFoundError: without matplotlib.
     """
     sections = (
-        _marginals(findings),
-        _pairs(findings),
-        _calibration(findings),
+        marginals(findings),
+        pairs(findings),
+        calibration(findings),
         _latent(findings),
-        _training(findings),
+        training(findings),
         _strange(findings),
         _columns(findings),
-        _card(findings),
+        card_section(findings.card),
     )
     footer = "Log densities are natural logarithms (nats) in the columns' units. Made by unwarp."
     return document(title, (_head(findings, title), *sections), footer=footer)
@@ -63,17 +63,18 @@ def _head(found: Findings, title: str) -> str:
     n, width = found.data.shape
     tiles = [(f"{n:,} × {width}", "rows × columns")]
     if found.held_out is not None:
-        tiles.append((_signed(found.held_out), "held-out log-likelihood, nats a row"))
+        tiles.append((signed(found.held_out), "held-out log-likelihood, nats a row"))
         tiles += [
             (f"{found.held_out - nats:+.2f}", f"nats a row over the {name}") for name, nats in found.baselines.items()
         ]
     else:
-        tiles.append((_signed(found.mean_log_prob), "log-likelihood of these rows, nats a row"))
+        tiles.append((signed(found.mean_log_prob), "log-likelihood of these rows, nats a row"))
     tiles.append((f"{100 * found.coverage[0.9]:.1f} %", "of the rows in the 90 % region"))
     return head(f"unwarp report of {found.source}", title, found.verdict, tiles)
 
 
-def _marginals(found: Findings) -> str:
+def marginals(found: Findings) -> str:
+    """Histograms of each column, data and samples."""
     chosen = list(range(len(found.columns)))
     if len(chosen) > _SHOWN:  # those that are met worst
         distances = list(found.divergences.values())
@@ -90,7 +91,8 @@ def _marginals(found: Findings) -> str:
     )
 
 
-def _pairs(found: Findings) -> str:
+def pairs(found: Findings) -> str:
+    """Pairs of columns, data below the diagonal and samples above it."""
     if len(found.columns) == 1:
         return ""
     chosen = most_dependent(found.data, _PAIRED)
@@ -103,7 +105,8 @@ def _pairs(found: Findings) -> str:
     )
 
 
-def _calibration(found: Findings) -> str:
+def calibration(found: Findings) -> str:
+    """Ranks of the rows' log densities among those of samples, and each column's."""
     n = len(found.data)
     rows = [
         (f"{100 * level:.0f} %", f"{100 * share:.2f} %", f"± {257.6 * np.sqrt(level * (1 - level) / n):.2f} %")
@@ -136,12 +139,13 @@ def _latent(found: Findings) -> str:
     )
 
 
-def _training(found: Findings) -> str:
+def training(found: Findings) -> str:
+    """The held-out log-likelihood as training went on."""
     if found.curve is None:
         return ""
     axes = plots.training(*found.curve, baselines=found.baselines)
-    rows = [("the flow", _signed(found.held_out))] if found.held_out is not None else []
-    rows += [(name, _signed(nats)) for name, nats in found.baselines.items()]
+    rows = [("the flow", signed(found.held_out))] if found.held_out is not None else []
+    rows += [(name, signed(nats)) for name, nats in found.baselines.items()]
     return section(
         "Training",
         "Log-likelihood of rows that were kept from training, higher is better. Dashed: what the flow has to beat.",
@@ -168,7 +172,7 @@ def _strange(found: Findings) -> str:
 
 def _strange_row(found: Findings, row: Strange, shown: Sequence[int]) -> str:
     rarity = f"{100 * row.rarity:.2f} %" if row.rarity else f"< {100 / len(found.samples):.2g} %"
-    cells = [f"<td>{row.row + 1:,}</td><td>{_signed(row.log_prob)}</td><td>{rarity}</td>"]
+    cells = [f"<td>{row.row + 1:,}</td><td>{signed(row.log_prob)}</td><td>{rarity}</td>"]
     cells += [f"<td>{escape(str(values[row.row])[:40])}</td>" for values in found.labels.values()]
     for j in shown:
         glow = 0.75 * row.gain[j] / max(float(row.gain.max()), 5.0)
@@ -192,10 +196,11 @@ def _columns(found: Findings) -> str:
     return section("Columns in numbers", "", table(names, rows, texts=2))
 
 
-def _card(found: Findings) -> str:
-    if not found.card:
+def card_section(card: Mapping[str, str]) -> str:
+    """What is known of the model, heading and text."""
+    if not card:
         return ""
-    items = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in found.card.items())
+    items = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in card.items())
     return section("Model card", "", f"<dl>{items}</dl>")
 
 
@@ -218,7 +223,8 @@ def most_dependent(data: Array, count: int) -> list[int]:
     return sorted(np.argsort(-information.max(axis=0) - information.mean(axis=0), kind="stable")[:count].tolist())
 
 
-def _signed(nats: float) -> str:
+def signed(nats: float) -> str:
+    """A number of nats with the sign's own letter."""
     return f"{nats:.2f}".replace("-", "−").replace("inf", "∞")  # a minus, not a hyphen
 
 
