@@ -27,6 +27,7 @@ from unwarp.transforms import (
     Permute,
     Pixelwise,
     Quantiles,
+    Regression,
     Rotation,
     Standardize,
     Transform,
@@ -71,4 +72,5 @@ ROWS: dict[str, Callable[[], Transform]] = {
     "Quantiles": lambda: Quantiles(2, knots=6),
     "Standardize": lambda: Standardize(2),
     "Whiten": lambda: Whiten(2),
+    "Regression": lambda: Regression(2, context=3),
 }

@@ -7,25 +7,33 @@ from unwarp.applications._evidence import Evidence, bridge_sampling, importance_
 from unwarp.applications._judgement import Judgement
 from unwarp.applications._marginals import Marginals
 from unwarp.applications._measures import Closest, ColumnScore, Duplicates, Likelihood, PairScore, Utility
+from unwarp.applications._npe import FMPE, NPE, PosteriorAt
 from unwarp.applications._posterior import Posterior, fit_posterior
+from unwarp.applications._prior import Box, Independent, Prior
 from unwarp.applications._synthesis import judge
 from unwarp.applications._target import Target
 from unwarp.applications._transport import Proposed, propose, transport
 from unwarp.applications._weights import effective_size, pareto_smoothed
 
 __all__ = [
+    "FMPE",
+    "NPE",
+    "Box",
     "Closest",
     "ColumnScore",
     "Diagnosis",
     "Draws",
     "Duplicates",
     "Evidence",
+    "Independent",
     "Judgement",
     "Likelihood",
     "Marginals",
     "NumpyTarget",
     "PairScore",
     "Posterior",
+    "PosteriorAt",
+    "Prior",
     "Proposed",
     "Target",
     "Utility",

@@ -1,5 +1,6 @@
 """Recipes for flows, and their model files."""
 
+from unwarp.flows._amortized import amortized
 from unwarp.flows._bundle import from_bytes, load, load_with_config, read_config, save, to_bytes
 from unwarp.flows._citation import citation
 from unwarp.flows._continuous import cnf, ffjord, otflow
@@ -17,6 +18,7 @@ from unwarp.flows._transformer import jet, tarflow
 
 __all__ = [
     "Candidate",
+    "amortized",
     "bnaf",
     "bpf",
     "build",

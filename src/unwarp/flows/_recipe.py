@@ -108,8 +108,9 @@ _SHAPES: dict[str, Any] = {"vectors": 1, "images": (1, 1, 1)}
 def _takes(name: str, events: str) -> bool:
     """Is a recipe for events of this kind?"""
     hints = _options(inspect.unwrap(_RECIPES[name]))
-    if "cells" in hints or events == "mixed":
-        return "cells" in hints and events == "mixed"
+    for word, option in (("mixed", "cells"), ("observed", "observed")):
+        if option in hints or events == word:
+            return option in hints and events == word
     if events == "any":
         return True
     if events == "tables":
@@ -121,9 +122,10 @@ def _takes(name: str, events: str) -> bool:
     return True
 
 
-def names(events: Literal["any", "vectors", "tables", "images", "mixed"] = "any") -> list[str]:
+def names(events: Literal["any", "vectors", "tables", "images", "mixed", "observed"] = "any") -> list[str]:
     """The recipes' names, sorted: of all flows, or of those for vectors, for tables (vectors of real, positive and
-    bounded features) or for images; or of what is no flow, for tables of columns of any kind ("mixed").
+    bounded features) or for images; or of what is no flow, for tables of columns of any kind ("mixed") and for
+    parameters given an observation of any shape ("observed").
 
     Example:
         >>> "nsf" in names(), "nsf" in names("images"), "glow" in names("images")

@@ -24,6 +24,7 @@ from unwarp.transforms._permute import Permute
 from unwarp.transforms._potential import ConvexPotential
 from unwarp.transforms._quantiles import Quantiles
 from unwarp.transforms._rank_one import Planar, Radial
+from unwarp.transforms._regression import Regression
 from unwarp.transforms._residual import Residual
 from unwarp.transforms._sphere import Conformal, Spin
 from unwarp.transforms._stochastic import Stochastic
@@ -77,6 +78,7 @@ __all__ = [
     "Planar",
     "Quantiles",
     "Radial",
+    "Regression",
     "Reshape",
     "Residual",
     "Rotation",

@@ -1,0 +1,144 @@
+"""Flows of parameters and simulated data: how they are built, trained and kept in a file."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from unwarp import flows
+from unwarp.applications._prior import Prior, prior_of
+from unwarp.distributions import Flow, Mixture
+from unwarp.errors import BundleError, ConfigError
+from unwarp.training import Objective, Step
+from unwarp.training import fit as train
+from unwarp.transforms import Embedded, Standardize
+
+__all__ = ["Embedding", "Plan", "build", "learn", "read", "write"]
+
+Embedding = Literal["none", "vectors", "sequences", "sets", "images"] | nn.Module
+_PASSES, _FEWEST_STEPS, _MOST_STEPS = 60, 500, 12_000
+
+
+class Plan:
+    """What a fit was asked for; see `NPE`."""
+
+    def __init__(
+        self,
+        *,
+        flow: str,
+        options: Mapping[str, Any],
+        embedding: Embedding,
+        summary: int,
+        members: int,
+        max_steps: int | None,
+        lr: float | None,
+        random_state: int,
+        progress: Callable[[Step], object] | None,
+        marginals: Literal["plain", "quantiles"] = "plain",
+    ) -> None:
+        self.flow, self.options, self.embedding, self.summary = flow, dict(options), embedding, summary
+        self.members, self.max_steps, self.lr = members, max_steps, lr
+        self.random_state, self.progress, self.marginals = random_state, progress, marginals
+
+    def budget(self, rows: int) -> int:
+        """Steps for so many rows: some sixty passes."""
+        batch = min(rows, _batch(rows))
+        return self.max_steps or max(_FEWEST_STEPS, min(_MOST_STEPS, _PASSES * rows // batch))
+
+
+def build(plan: Plan, features: int, observed: tuple[int, ...]) -> Mixture:
+    """The untrained flows."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.random_state)
+        if not isinstance(plan.embedding, nn.Module):
+            return flows.amortized(
+                features, observed=observed, flow=plan.flow, options=plan.options, embedding=plan.embedding,
+                summary=plan.summary, marginals=plan.marginals, members=plan.members,
+            )  # fmt: skip
+        parts: list[Flow] = []
+        for _ in range(plan.members):
+            net = copy.deepcopy(plan.embedding)
+            width = _width(net, observed)
+            inner = flows.flow(plan.flow, features, **plan.options, context=width)
+            chain = Embedded(inner.transform, nn.Sequential(_Scaled(observed[-1]), net), context=observed)
+            parts.append(Flow(chain, inner.base))
+        return Mixture(parts)
+
+
+def learn(model: Mixture, plan: Plan, u: Tensor, x: Tensor, objective: Objective) -> None:
+    """Train each member on its own split of the rows; what an observation's views are is set from the rows first."""
+    for k, part in enumerate(model.parts):
+        core, seen = _core(part, x)
+        train(
+            core, u.float(), objective, context=seen, max_steps=plan.budget(len(u)), batch=_batch(len(u)),
+            lr=plan.lr, seed=plan.random_state + k, patience=0.2, baselines=(), progress=plan.progress,
+        )  # fmt: skip
+    model.eval().requires_grad_(requires_grad=False)
+
+
+def _core(part: Any, x: Tensor) -> tuple[Flow, Tensor]:
+    """What is trained of a member, and the context that it sees: views are computed once."""
+    embedded = part.transform.parts[0]
+    views, net = (embedded.net[0], embedded.net[1]) if isinstance(embedded.net, nn.Sequential) else (embedded.net, None)
+    views.adapt(x)
+    with torch.no_grad():
+        seen = views(x)
+    chain = embedded.transform if net is None else Embedded(embedded.transform, net, context=tuple(seen.shape[1:]))
+    return Flow(chain, part.base), seen
+
+
+def write(model: Mixture, path: Any, kind: str, prior: Prior, facts: Mapping[str, Any]) -> None:
+    """All in one model file."""
+    if model.spec is None:
+        raise BundleError(
+            "save: expected an embedding by name; got a network of your own, which a file without code can't hold. "
+            "Keep its code and model.state_dict()."
+        )
+    flows.save(model, path, training={"application": kind, "prior": prior.to_json(), **facts})
+
+
+def read(path: Any, kind: str) -> tuple[Mixture, Prior, dict[str, Any]]:
+    """What `write` wrote.
+
+    Raises:
+        BundleError: when the file is no such model.
+    """
+    model, config = flows.load_with_config(path)
+    facts = config["training"] or {}
+    if facts.get("application") != kind:
+        raise BundleError(f"{kind}.load: expected a file that {kind}.save wrote; got another model. Check the path.")
+    try:
+        return model.requires_grad_(requires_grad=False), prior_of(facts.get("prior"), f"{kind}.load"), facts
+    except ConfigError as error:
+        raise BundleError(str(error)) from error
+
+
+def _batch(rows: int) -> int:
+    return 128 if rows < 5_000 else 256 if rows < 50_000 else 512
+
+
+def _width(net: nn.Module, observed: tuple[int, ...]) -> int:
+    with torch.no_grad():
+        made = copy.deepcopy(net).eval()(torch.zeros(2, *observed))
+    if not isinstance(made, Tensor) or made.dim() != 2 or len(made) != 2:
+        got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        raise ConfigError(f"embedding: expected a vector for each observation, (n, k); got {got}. Flatten its output.")
+    return made.shape[1]
+
+
+class _Scaled(nn.Module):
+    """Entries of the last axis, standardised as the training data are."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.units = Standardize(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.units.encode(x)
+
+    def adapt(self, x: Tensor) -> None:
+        self.units.adapt(x.reshape(-1, x.shape[-1]))
