@@ -1,5 +1,6 @@
 """What flows are used for: posteriors and evidence, and judging synthetic rows beside the real ones."""
 
+from unwarp.applications._checks import Checks, LocalCheck
 from unwarp.applications._diagnosis import Diagnosis
 from unwarp.applications._doors import NumpyTarget
 from unwarp.applications._draws import Draws
@@ -19,6 +20,7 @@ __all__ = [
     "FMPE",
     "NPE",
     "Box",
+    "Checks",
     "Closest",
     "ColumnScore",
     "Diagnosis",
@@ -28,6 +30,7 @@ __all__ = [
     "Independent",
     "Judgement",
     "Likelihood",
+    "LocalCheck",
     "Marginals",
     "NumpyTarget",
     "PairScore",

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from unwarp import _check
+from unwarp.applications._checks import Checks, check
 from unwarp.applications._learned import Embedding, Plan, build, learn, read, write
 from unwarp.applications._prior import Prior
 from unwarp.applications._simulations import Simulations, observation, pairs
@@ -135,6 +136,35 @@ class Neural(ABC):
         """Log density of parameters `(*batch, n, dim)`, each at its own observation `(n, *observed)`, nats."""
         data = torch.as_tensor(np.asarray(x, dtype=np.float32)).reshape(-1, *self._ready._observed)
         return scored(self.model, self.prior, torch.as_tensor(np.asarray(theta, dtype=np.float64)), data)
+
+    def check(
+        self,
+        theta: ArrayLike,
+        x: ArrayLike,
+        *,
+        at: ArrayLike | None = None,
+        draws: int = 200,
+        random_state: int = 0,
+    ) -> Checks:
+        """Judge the posterior by pairs that it was not fitted to.
+
+        Simulation-based calibration, coverage of highest-density regions, TARP; at an observation also a local
+        two-sample test, and whether the simulator makes such data at all.
+
+        Args:
+            theta: drawn from the prior, `(n, dim)`; some hundreds.
+            x: what the simulator made of them.
+            at: the observation that matters.
+            draws: of the posterior at each pair.
+            random_state: seed of everything random.
+
+        Raises:
+            DataError: when fewer than 50 pairs are finite.
+        """
+        given = pairs(f"{self._kind}.check", self.prior, theta, x)
+        return check(
+            self._ready, given.theta.numpy(), given.x.numpy(), draws=draws, at=at, random_state=random_state
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all to one model file.
