@@ -9,6 +9,7 @@ the same figures as scikit-learn up to the random numbers, some ten times faster
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -49,11 +50,11 @@ def _train(x: Tensor, label: Tensor, kept: Tensor, generator: torch.Generator) -
     pairs, _, d = x.shape
     nets, rows = pairs * FOLDS, kept.shape[1]
     widths = [d, 10 * d, 10 * d, 1]
-    params = []
-    for a, b in zip(widths[:-1], widths[1:], strict=True):
+    params: list[Tensor] = []
+    for a, b in pairwise(widths):
         bound = math.sqrt((2.0 if b == 1 else 6.0) / (a + b))
-        for shape in ((nets, a, b), (nets, 1, b)):
-            params.append((torch.rand(shape, generator=generator) * 2 - 1) * bound)
+        shapes = ((nets, a, b), (nets, 1, b))
+        params += [(torch.rand(shape, generator=generator) * 2 - 1) * bound for shape in shapes]
     first, second = [torch.zeros_like(p) for p in params], [torch.zeros_like(p) for p in params]
     best, stale = torch.full((nets,), math.inf), torch.zeros(nets)
     alive, final = torch.arange(nets), [p.clone() for p in params]
@@ -105,7 +106,7 @@ def _gradients(params: list[Tensor], x: Tensor, label: Tensor) -> tuple[list[Ten
     g2 = (g3 @ w3.mT).mul_(h2 > 0)
     g1 = (g2 @ w2.mT).mul_(h1 > 0)
     shrink = DECAY / rows
-    grads = []
+    grads: list[Tensor] = []
     for h, g, w in ((x, g1, w1), (h1, g2, w2), (h2, g3, w3)):
         grads += [torch.baddbmm(w, h.mT, g, beta=shrink), g.sum(1, keepdim=True)]
     return grads, loss

@@ -3,7 +3,7 @@
     UNWARP_DATA=... scripts/bench simulators --sizes 1000 10000 --seeds 0
 
 One fixed configuration, `NPE(prior)` as it is. Simulators are those of the package sbibm; reference posteriors and
-observations are its own. C2ST is its classifier two-sample test (see `_two_samples.py`), the mean over ten observations:
+observations are its own. C2ST is its classifier two-sample test (`_two_samples.py`), the mean over ten observations:
 0.5 is perfect, 1 the worst. Published figures are those of its authors, with their rerun of gaussian_mixture. sbi's own
 NPE with a spline flow, at its defaults, trains on the same simulations in the same process right after, for its time;
 with --judge its posteriors are judged too. Both use one thread; processor seconds are compared, as other work on the
@@ -51,11 +51,16 @@ def prior_of(task: Any) -> Any:
 class Toy:
     """A simulator for `--quick`: a shift with normal noise, whose posterior is normal too."""
 
-    prior_params = {"loc": torch.zeros(2), "precision_matrix": torch.eye(2)}
+    def __init__(self) -> None:
+        self.prior_params = {"loc": torch.zeros(2), "precision_matrix": torch.eye(2)}
 
     def get_prior(self) -> Callable[..., torch.Tensor]:
         """Draws of the prior."""
-        return lambda num_samples: torch.randn(num_samples, 2)
+
+        def draw(num_samples: int) -> torch.Tensor:
+            return torch.randn(num_samples, 2)
+
+        return draw
 
     def get_simulator(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """Data of parameters."""
@@ -110,7 +115,8 @@ def ours(name: str, count: int, seed: int, draws: int) -> dict[str, Any]:
     _, fresh, data = simulations(name, CHECKED, 10_000 + seed)
     checks = model.check(fresh, data)
     return {
-        "c2st": scores.tolist(), "mean": scores.mean(), "error": scores.std(ddof=1) / len(scores) ** 0.5, "seconds": seconds,
+        "c2st": scores.tolist(), "mean": scores.mean(), "error": scores.std(ddof=1) / len(scores) ** 0.5,
+        "seconds": seconds,
         "sampling": {"draws": draws * len(observed), **sampling}, "ten_thousand": ten_thousand,
         "outside": outside, "of": LEAKS, "p": checks.p, "coverage_90": checks.coverage(0.9),
         "conservatism": checks.conservatism, "trust": checks.trust,
@@ -152,7 +158,7 @@ def theirs(name: str, count: int, seed: int, draws: int, *, judge: bool) -> dict
 
 def summary(cells: dict[str, dict[str, Any]]) -> str:
     """A line a task, number of simulations and seed."""
-    rows = []
+    rows: list[list[str]] = []
     for key, cell in cells.items():
         name, count, seed, library = key.split("/")
         if library != "unwarp":
@@ -181,12 +187,12 @@ def _figure(value: float | None) -> str:
 
 def main() -> None:
     """Measure what is missing, and print it."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=(*TASKS, TOY))
     parser.add_argument("--sizes", nargs="+", type=int, default=[1_000, 10_000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--libraries", nargs="+", default=["unwarp", "sbi"], choices=("unwarp", "sbi"))
-    parser.add_argument("--draws", type=int, default=5_000, help="of each posterior, for C2ST; published: 10,000")
+    parser.add_argument("--draws", type=int, default=10_000, help="of each posterior, for C2ST")
     parser.add_argument("--judge", action="store_true", help="C2ST of sbi's posteriors too")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rerun", action="store_true", help="measure stored cells again")

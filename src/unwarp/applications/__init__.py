@@ -1,5 +1,6 @@
 """What flows are used for: posteriors and evidence, and judging synthetic rows beside the real ones."""
 
+from unwarp.applications._builder import builder
 from unwarp.applications._checks import Checks, LocalCheck
 from unwarp.applications._diagnosis import Diagnosis
 from unwarp.applications._doors import NumpyTarget
@@ -8,6 +9,7 @@ from unwarp.applications._evidence import Evidence, bridge_sampling, importance_
 from unwarp.applications._judgement import Judgement
 from unwarp.applications._marginals import Marginals
 from unwarp.applications._measures import Closest, ColumnScore, Duplicates, Likelihood, PairScore, Utility
+from unwarp.applications._nle import NLE, SampledPosterior
 from unwarp.applications._npe import FMPE, NPE, PosteriorAt
 from unwarp.applications._posterior import Posterior, fit_posterior
 from unwarp.applications._prior import Box, Independent, Prior
@@ -18,6 +20,7 @@ from unwarp.applications._weights import effective_size, pareto_smoothed
 
 __all__ = [
     "FMPE",
+    "NLE",
     "NPE",
     "Box",
     "Checks",
@@ -38,9 +41,11 @@ __all__ = [
     "PosteriorAt",
     "Prior",
     "Proposed",
+    "SampledPosterior",
     "Target",
     "Utility",
     "bridge_sampling",
+    "builder",
     "effective_size",
     "fit_posterior",
     "importance_sampling",

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 def ranks(draws: Floats, truth: Floats, seed: int) -> Floats:
-    """Of each true parameter among its draws, as shares in (0, 1), `(m, d)`; ties and the place within a step by chance.
+    """Of each true parameter among its draws, as shares in (0, 1), `(m, d)`; ties are told apart by chance.
 
     Args:
         draws: `(n, m, d)`.

@@ -166,8 +166,10 @@ def _locally(
         groups = np.array_split(np.arange(flat.shape[1]), 30)
         flat = np.stack([flat[:, g].mean(1) for g in groups], 1)
         point = np.array([point[g].mean() for g in groups])
-    normal = [model.prior.to_normal(torch.from_numpy(np.ascontiguousarray(t)))[0].numpy() for t in (
-        theta, posterior[0], posterior[1], probes
-    )]  # fmt: skip
-    statistic, p = calibration.local_two_sample(*normal[:3], flat, (normal[3], point), seed)
+    normal = [
+        model.prior.to_normal(torch.from_numpy(np.ascontiguousarray(rows)))[0].numpy()
+        for rows in (theta, posterior[0], posterior[1], probes)
+    ]
+    theta, drawn, again, probes = normal
+    statistic, p = calibration.local_two_sample(theta, drawn, again, flat, (probes, point), seed)
     return LocalCheck(statistic, p, model.usual.share_beyond(torch.from_numpy(at)))

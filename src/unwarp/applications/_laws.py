@@ -216,7 +216,7 @@ def _support(constraint: Any) -> Support:
 
 def _double(law: Law) -> Law:
     """The law with parameters in float64, where its class tells how it is made."""
-    kind = type(law)
+    kind: Any = type(law)
     names = ("loc", "scale_tril") if kind is distributions.MultivariateNormal else tuple(law.arg_constraints)
     if kind is not getattr(distributions, kind.__name__, None) or kind.__name__ not in _KNOWN:
         return law

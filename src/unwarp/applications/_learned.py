@@ -17,7 +17,7 @@ from unwarp.training import Objective, Step
 from unwarp.training import fit as train
 from unwarp.transforms import Embedded, Standardize
 
-__all__ = ["Embedding", "Plan", "build", "learn", "read", "write"]
+__all__ = ["Embedding", "Plan", "build", "learn", "prepare", "read", "write"]
 
 Embedding = Literal["none", "vectors", "sequences", "sets", "images"] | nn.Module
 _PASSES, _FEWEST_STEPS, _MOST_STEPS = 60, 500, 12_000
@@ -55,9 +55,10 @@ def build(plan: Plan, features: int, observed: tuple[int, ...]) -> Mixture:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.random_state)
         if not isinstance(plan.embedding, nn.Module):
+            options: dict[str, Any] = {"embedding": plan.embedding, "marginals": plan.marginals}
             return flows.amortized(
-                features, observed=observed, flow=plan.flow, options=plan.options, embedding=plan.embedding,
-                summary=plan.summary, marginals=plan.marginals, members=plan.members,
+                features, observed=observed, flow=plan.flow, options=plan.options, summary=plan.summary,
+                members=plan.members, **options,
             )  # fmt: skip
         parts: list[Flow] = []
         for _ in range(plan.members):
@@ -80,9 +81,17 @@ def learn(model: Mixture, plan: Plan, u: Tensor, x: Tensor, objective: Objective
     model.eval().requires_grad_(requires_grad=False)
 
 
+def prepare(model: Mixture, u: Tensor, x: Tensor) -> None:
+    """Let views of the data, and what follows the parameters, be set from the rows, as `learn` does before training."""
+    for part in model.parts:
+        core, seen = _core(part, x)
+        core.adapt(u, seen)
+
+
 def _core(part: Any, x: Tensor) -> tuple[Flow, Tensor]:
     """What is trained of a member, and the context that it sees: views are computed once."""
     embedded = part.transform.parts[0]
+    views: Any
     views, net = (embedded.net[0], embedded.net[1]) if isinstance(embedded.net, nn.Sequential) else (embedded.net, None)
     views.adapt(x)
     with torch.no_grad():

@@ -17,6 +17,7 @@ from unwarp import _check
 from unwarp.applications._checks import Checks, check
 from unwarp.applications._learned import Embedding, Plan, build, learn, read, write
 from unwarp.applications._prior import Prior
+from unwarp.applications._rounds import Simulator, within_region
 from unwarp.applications._simulations import Simulations, observation, pairs
 from unwarp.applications._strange import Usual
 from unwarp.distributions import Mixture
@@ -68,7 +69,13 @@ class PosteriorAt:
 
 
 class Neural(ABC):
-    """What `NPE` and `FMPE` share: flows of parameters given data."""
+    """What `NPE` and `FMPE` share: flows of parameters given data.
+
+    Attributes:
+        prior: of the parameters.
+        dropped: how many simulations were not finite.
+        shares: of the prior that each round of `fit_rounds` simulated.
+    """
 
     _kind: ClassVar[str]
 
@@ -96,6 +103,7 @@ class Neural(ABC):
         self._usual: Usual | None = None
         self._observed: tuple[int, ...] = ()
         self.dropped = 0
+        self.shares: list[float] = []
 
     @property
     @abstractmethod
@@ -113,6 +121,36 @@ class Neural(ABC):
             ShapeError: when shapes do not fit.
         """
         self._fit(pairs(f"{self._kind}.fit", self.prior, theta, x))
+        return self
+
+    def fit_rounds(self, simulator: Simulator, x: ArrayLike, *, rounds: int = 4, simulations: int = 1000) -> Self:
+        """Learn in rounds for one observation: each simulates inside the region where its posterior so far may be.
+
+        The result is right for this observation alone. Parameters outside the last region are never simulated again, so
+        that fewer simulations are needed; all rounds are learned from, and no weights are.
+
+        Args:
+            simulator: from parameters `(n, dim)` to data `(n, *observed)`.
+            x: the observation.
+            rounds: how many.
+            simulations: in each.
+
+        Raises:
+            DataError: as `fit`.
+
+        Source: Deistler, Goncalves and Macke, 2022, arXiv:2210.04815.
+        """
+        _check.at_least(f"{self._kind}.fit_rounds", "rounds", rounds, 1)
+        seed = self._plan.random_state
+        theta = self.prior.sample(simulations, random_state=seed)
+        given = pairs(f"{self._kind}.fit_rounds", self.prior, theta, simulator(theta))
+        self.shares = [1.0]
+        for i in range(1, rounds):
+            self._fit(given)
+            theta, share = within_region(self.posterior(x), self.prior, simulations, random_state=seed + 1000 * i)
+            given = given.joined(pairs(f"{self._kind}.fit_rounds", self.prior, theta, simulator(theta)))
+            self.shares.append(share)
+        self._fit(given)
         return self
 
     def posterior(self, x: ArrayLike) -> PosteriorAt:
@@ -162,9 +200,7 @@ class Neural(ABC):
             DataError: when fewer than 50 pairs are finite.
         """
         given = pairs(f"{self._kind}.check", self.prior, theta, x)
-        return check(
-            self._ready, given.theta.numpy(), given.x.numpy(), draws=draws, at=at, random_state=random_state
-        )
+        return check(self._ready, given.theta.numpy(), given.x.numpy(), draws=draws, at=at, random_state=random_state)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all to one model file.
@@ -184,7 +220,8 @@ class Neural(ABC):
             BundleError: when the file is damaged, hostile or of another kind.
         """
         model, prior, facts = read(path, cls._kind)
-        made = cls(prior)
+        make: Any = cls  # whose defaults the subclasses know
+        made: Self = make(prior)
         made._model, made._usual = model, Usual.of_json(facts.get("usual"), f"{cls._kind}.load")
         made._observed, made.dropped = tuple(model.context_shape or ()), int(facts.get("dropped") or 0)
         return made
@@ -205,7 +242,9 @@ class Neural(ABC):
 
     @property
     def _ready(self) -> Self:
-        return self if self.model is not None else self
+        """Itself, once it is fitted."""
+        _ = self.model
+        return self
 
     def _fit(self, given: Simulations) -> None:
         self._observed, self.dropped = tuple(given.x.shape[1:]), given.dropped

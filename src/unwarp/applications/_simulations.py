@@ -56,18 +56,20 @@ def pairs(where: str, prior: Prior, theta: Any, x: Any) -> Simulations:
     if data.ndim == 0 or len(data) != len(rows):
         raise DataError(f"{where}: expected as many data as parameters, {len(rows)}; got {data.shape}. Pair them.")
     data = data.reshape(len(data), -1) if data.ndim == 1 else data
-    finite = np.isfinite(rows).all(1) & np.isfinite(data.astype(np.float32)).reshape(len(data), -1).all(1)
+    with np.errstate(over="ignore"):
+        seen = np.ascontiguousarray(data, dtype=np.float32)
+    finite: Any = np.isfinite(rows).all(1) & np.isfinite(seen).reshape(len(seen), -1).all(1)
     dropped = int((~finite).sum())
     if finite.sum() < _FEWEST:
         raise DataError(
-            f"{where}: expected at least {_FEWEST} valid simulations; got {int(finite.sum())} of {len(rows)}, the others "
-            "NaN or infinite. Mend the simulator."
+            f"{where}: expected at least {_FEWEST} valid simulations; got {int(finite.sum())} of {len(rows)}, the "
+            "others NaN or infinite. Mend the simulator."
         )
-    rows, data = rows[finite], data[finite]
+    rows, seen = rows[finite], seen[finite]
     outside = int((~prior.contains(rows)).sum())
     if outside:
         raise DataError(
-            f"{where}: expected parameters inside the prior's support; got {outside} outside. Draw them by prior.sample."
+            f"{where}: expected parameters inside the prior's support; got {outside} outside. Use prior.sample."
         )
     if dropped:
         warnings.warn(
@@ -76,7 +78,7 @@ def pairs(where: str, prior: Prior, theta: Any, x: Any) -> Simulations:
             UserWarning,
             stacklevel=3,
         )
-    return Simulations(torch.from_numpy(rows), torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32)), dropped)
+    return Simulations(torch.from_numpy(rows), torch.from_numpy(seen), dropped)
 
 
 def observation(where: str, x: Any, shape: tuple[int, ...]) -> Tensor:
@@ -93,7 +95,9 @@ def observation(where: str, x: Any, shape: tuple[int, ...]) -> Tensor:
     if data.shape != shape:
         raise ShapeError(f"{where}: expected one observation of shape {shape}; got {data.shape}. Give one at a time.")
     if not np.isfinite(data).all():
-        raise DataError(f"{where}: expected a finite observation; got NaN or infinity. Fill or leave out what is missing.")
+        raise DataError(
+            f"{where}: expected a finite observation; got NaN or infinity. Fill or leave out what is missing."
+        )
     return torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32))
 
 
@@ -103,9 +107,8 @@ def steps_of(x: Tensor) -> Tensor:
     for column in x.double().unbind(-1):
         values = column.unique()
         gaps = values.diff()
-        step = float(gaps.min()) if len(values) > 1 else 0.0
-        ties = len(values) < 0.5 * len(column)
-        even = ties and bool(((gaps / step) - (gaps / step).round()).abs().max() < 1e-3)
+        step = float(gaps.min()) if len(gaps) else 0.0
+        even = 0 < len(gaps) < 0.5 * len(column) and bool((gaps / step - (gaps / step).round()).abs().max() < 1e-3)
         found.append(step if even else 0.0)
     return torch.tensor(found)
 

@@ -76,7 +76,9 @@ class Usual:
             if not fits or made.levels.ndim != 1:
                 raise ValueError("sizes")
         except (AttributeError, TypeError, ValueError) as error:
-            raise BundleError(f"{where}: expected distances of training data; got others. Fit and save anew.") from error
+            raise BundleError(
+                f"{where}: expected distances of training data; got others. Fit and save anew."
+            ) from error
         return made
 
 
