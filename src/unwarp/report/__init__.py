@@ -1,5 +1,6 @@
 """Self-contained HTML pages: `examine` and `render` for a fitted model; the like for posteriors and synthetic rows."""
 
+from unwarp.report._checks import render_checks, write_checks
 from unwarp.report._examine import examine, strangest
 from unwarp.report._findings import Findings, Strange
 from unwarp.report._page import render, write
@@ -13,10 +14,12 @@ __all__ = [
     "examine",
     "examine_posterior",
     "render",
+    "render_checks",
     "render_posterior",
     "render_synthetic",
     "strangest",
     "write",
+    "write_checks",
     "write_posterior",
     "write_synthetic",
 ]
