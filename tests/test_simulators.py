@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import distributions as laws
 
-from unwarp import POSITIVE, REAL, Interval
+from unwarp import POSITIVE, REAL, Interval, report
 from unwarp.applications import FMPE, NLE, NPE, Box, Checks, Independent, Prior, builder
 from unwarp.applications._calibration import distance_levels, highest_density_levels, local_two_sample, uniformity
 from unwarp.applications._prior import prior_of
@@ -282,6 +282,18 @@ def test_a_model_that_knows_too_much_is_called_overconfident(npe: NPE) -> None:
     assert told.coverage(0.9) < 0.8
     assert told.to_json()["trust"] is False
     assert "can't be trusted" in str(told)
+
+
+def test_checks_make_a_page(npe: NPE, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    theta = npe.prior.sample(80, random_state=5)
+    told = npe.check(theta, shifted(theta, 1), at=[0.0, 1.0], draws=30)
+    report.write_checks(told, tmp_path / "checks.html", source="two shifts")
+    page = (tmp_path / "checks.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 3
+    for words in (told.verdict.split(":")[0], "two shifts", "classifier at the observation", "TARP"):
+        assert words.replace("'", "&#x27;") in page
+    assert "<script" not in page
 
 
 def test_an_observation_from_elsewhere_is_strange(npe: NPE) -> None:

@@ -3,8 +3,8 @@ I have a simulator
 ==================
 
 A simulator can be run, but nobody can write its likelihood. Here: an epidemic in a town of 1,000 people. On each of 60
-days chance decides who is infected and who recovers, and a survey of 100 people is taken every fourth day. How fast does
-the disease spread, and how long does it last? We answer by simulations alone, and check the answer.
+days chance decides who is infected and who recovers, and a survey of 100 people is taken every fourth day. How fast
+does the disease spread, and how long does it last? We answer by simulations alone, and check the answer.
 """
 
 import numpy as np
@@ -33,8 +33,8 @@ def simulate(theta, seed=0):
 
 
 # %%
-# The prior says what is possible before any data: contacts a day of people who would catch it, around 0.4; an illness
-# of 3 to 20 days. A law of its own for each parameter, and names that stay with them.
+# The prior says what is possible before any data: contacts a day of people who would catch it, around 0.4; an
+# illness of 3 to 20 days. A law of its own for each parameter, and names that stay with them.
 
 prior = Independent({"contacts": distributions.LogNormal(-0.9, 0.6), "days ill": Interval(3.0, 20.0)})
 theta = prior.sample(3000)
@@ -47,8 +47,8 @@ print("observed", observed.astype(int))
 # %%
 # Learn once
 # ----------
-# ``NPE`` trains three flows on the 3,000 pairs. Each says how the two parameters are distributed given 15 numbers, for any
-# 15 numbers. Nothing of the observation is used yet.
+# ``NPE`` trains three flows on the 3,000 pairs. Each says how the two parameters are distributed given 15 numbers,
+# for any 15 numbers. Nothing of the observation is used yet.
 
 npe = NPE(prior, max_steps=500).fit(theta, x)
 posterior = npe.posterior(observed)
@@ -64,8 +64,8 @@ plots.pairs(prior.sample(4000), draws, columns=prior.names)[0, 0].figure
 # %%
 # Does it predict what was seen?
 # ------------------------------
-# Parameters from the posterior go back into the simulator. Grey: epidemics from the prior. Blue: from the posterior. The
-# dots were observed.
+# Parameters from the posterior go back into the simulator. Grey: epidemics from the prior. Blue: from the
+# posterior. The dots were observed.
 
 before, after = simulate(prior.sample(200, random_state=1), 1), simulate(draws[:200], 2)
 days = np.arange(4, 61, 4)
@@ -79,10 +79,10 @@ ax.figure
 # %%
 # Is it right?
 # ------------
-# A posterior that looks good can be wrong. Fresh simulations know their true parameters: over many of them, a region that
-# claims 90 % must hold the truth 90 % of the time, and the truth must stand anywhere among the draws. ``check`` also asks
-# at *our* observation whether a classifier can tell the posterior's draws from true parameters, and whether the simulator
-# makes such data at all.
+# A posterior that looks good can be wrong. Fresh simulations know their true parameters: over many of them, a
+# region that claims 90 % must hold the truth 90 % of the time, and the truth must stand anywhere among the draws.
+# ``check`` also asks at *our* observation whether a classifier can tell the posterior's draws from true parameters,
+# and whether the simulator makes such data at all.
 
 fresh = prior.sample(400, random_state=7)
 checks = npe.check(fresh, simulate(fresh, 7), at=observed, draws=100)
@@ -97,8 +97,8 @@ plots.calibration(1 - checks.levels)[0].figure
 # %%
 # When the simulator is wrong
 # ---------------------------
-# Suppose that the laboratory lost every second survey and wrote down a zero, which the simulator knows nothing of. The
-# flow gives an answer all the same. What tells is how far out such data are among the simulated ones.
+# Suppose that the laboratory lost every second survey and wrote down a zero, which the simulator knows nothing of.
+# The flow gives an answer all the same. What tells is how far out such data are among the simulated ones.
 
 broken = np.where(np.arange(15) % 2, 0.0, observed)
 strange = npe.check(fresh, simulate(fresh, 7), at=broken, draws=100)

@@ -89,9 +89,9 @@ def _ranks(checks: Any) -> str:
     left = "" if len(shown) == len(checks.names) else f" Shown: the first {len(shown)} of {len(checks.names)}."
     return section(
         "Ranks of each parameter",
-        "Simulation-based calibration: where the true parameter stands among the posterior's draws is uniform if all is "
-        "well. A line above the band on the left and below on the right tells of a posterior that is too narrow, a line "
-        f"on one side only of a shift.{escape(left)}",
+        "Simulation-based calibration: where the true parameter stands among the posterior's draws is uniform if all "
+        "is well. A line above the band on the left and below it on the right tells of a posterior that is too "
+        f"narrow, one on one side only of a shift.{escape(left)}",
         picture,
     )
 
