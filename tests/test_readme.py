@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from unwarp import cli, distributions, flows, networks, transforms, univariates
@@ -62,6 +63,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     jobs = ["clerk", "cook", "", "smith"]
     people = [f"{20 + i % 41},{jobs[i % 4]},{'FR' if i % 3 else 'DE'},19{50 + i % 49}-02-03" for i in range(80)]
     (tmp_path / "people.csv").write_text("\n".join(["age,job,country,born", *people]))
+    rng = np.random.default_rng(0)
+    walk = [f"{i % 4},{mu},{np.exp(mu / 2 + 0.3 * rng.normal())}" for i, mu in enumerate(rng.normal(size=400))]
+    (tmp_path / "draws.csv").write_text("\n".join(["chain,mu,tau", *walk]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
