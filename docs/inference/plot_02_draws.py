@@ -128,7 +128,8 @@ print(fit_posterior(wrong, decaying, max_steps=300).log_evidence())
 # ``latent.named(z)`` maps what comes out back. Left: the random walk's coordinates; right: the same draws in the latent
 # space.
 
-smooth = fit_posterior(draws, decaying, flow="maf", flow_options={"layers": 3, "hidden": (32,)}, max_steps=400)
+options = {"layers": 3, "hidden": (32,)}
+smooth = fit_posterior(draws, decaying, flow="maf", flow_options=options, max_steps=400)
 latent = transport(decaying, smooth)
 x = torch.from_numpy(Draws.of(draws).rows)
 u, z = decaying.to_unconstrained(x)[0].numpy(), latent.to_unconstrained(x)[0].numpy()
