@@ -76,7 +76,7 @@ def posterior(options: Options) -> Flow:
     size, context = options.latent, 2 * options.latent + options.told
     parts: list[Transform] = [Inverse(Elementwise(size, Affine(5.0), net=First(2 * size), context=context))]
     if options.posterior == "planar":
-        parts.append(flow("planar", size, context=context, layers=10, explicit="sampling").transform)
+        parts.append(flow("planar", size, context=context, layers=10, hidden=(), explicit="sampling").transform)
     if options.posterior == "iaf":
         parts.append(flow("iaf", size, context=context, layers=3, hidden=(128,)).transform)
     if options.posterior == "spline":
