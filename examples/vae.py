@@ -119,13 +119,16 @@ class VAE(Distribution):
         """What `log_prob` is."""
         return "bound"
 
-    def log_weights(self, x: Tensor, draws: int, *, generator: Generator | None = None) -> Tensor:
-        """log p(x, z) - log q(z | x) of so many z from q for each image; `(n, pixels) -> (draws, n)`, nats."""
+    def log_weights(self, x: Tensor, draws: int, *, share: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """log p(x, z) - log q(z | x) of so many z from q for each image; `(n, pixels) -> (draws, n)`, nats.
+
+        `share` is how much log p(z) - log q(z | x) counts.
+        """
         z, log_q = self.posterior.sample_and_log_prob((draws,), self.encoder(x), generator=generator)
         log_likelihood = -F.binary_cross_entropy_with_logits(
             self.decoder(z), x.expand(draws, *x.shape), reduction="none"
         ).sum(-1)
-        return log_likelihood + self.prior.log_prob(z) - log_q
+        return log_likelihood + share * (self.prior.log_prob(z) - log_q)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The lower bound."""
@@ -147,9 +150,28 @@ class VAE(Distribution):
         return self.decoder(self.posterior.sample((), self.encoder(x), generator=generator)).sigmoid()
 
 
-def elbo(vae: Distribution, x: Tensor, context: Tensor | None, weight: Tensor | None) -> Tensor:  # noqa: ARG001
-    """The objective of `fit`: minus the lower bound of images whose pixels are drawn anew."""
-    return -vae.log_prob(torch.bernoulli(x)).mean()
+class WarmingUp:
+    """The objective of `fit`: minus the lower bound of images whose pixels are drawn anew.
+
+    In the first training steps log p(z) - log q(z | x) counts for less, so that codes tell of images before they are
+    pressed to be like the prior's; held-out images are always scored by the bound itself.
+
+    Source: Rezende and Mohamed, 2015, arXiv:1505.05770, eq. 20.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.taken = 0
+
+    def __call__(self, vae: Distribution, x: Tensor, context: Tensor | None, weight: Tensor | None) -> Tensor:
+        """Minus the mean over the batch."""
+        share = 1.0
+        if torch.is_grad_enabled():
+            self.taken += 1
+            share = min(1.0, 0.01 + self.taken / max(1, self.steps))
+        if not isinstance(vae, VAE):
+            raise TypeError(type(vae).__name__)
+        return -vae.log_weights(torch.bernoulli(x), 1, share=share).mean()
 
 
 @torch.no_grad()
@@ -219,7 +241,8 @@ def trained(options: Options, x: Tensor, *, steps: int, seed: int, batch: int = 
     with torch.random.fork_rng(devices=[]), progress_bar() as progress:
         torch.manual_seed(seed)
         vae = VAE(options)
-        fit(vae, x, elbo, max_steps=steps, batch=batch, lr=lr, seed=seed, baselines=(), progress=progress)
+        objective = WarmingUp(steps // 3)
+        fit(vae, x, objective, max_steps=steps, batch=batch, lr=lr, seed=seed, baselines=(), progress=progress)
     return vae
 
 
