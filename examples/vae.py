@@ -15,7 +15,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ def posterior(options: Options) -> Flow:
     size, context = options.latent, 2 * options.latent + options.told
     parts: list[Transform] = [Inverse(Elementwise(size, Affine(5.0), net=First(2 * size), context=context))]
     if options.posterior == "planar":
-        parts.append(flow("planar", size, context=context, layers=10, hidden=(), explicit="sampling").transform)
+        parts.append(flow("planar", size, context=context, layers=10, hidden=(32,), explicit="sampling").transform)
     if options.posterior == "iaf":
         parts.append(flow("iaf", size, context=context, layers=3, hidden=(128,)).transform)
     if options.posterior == "spline":
@@ -169,9 +169,7 @@ class WarmingUp:
         if torch.is_grad_enabled():
             self.taken += 1
             share = min(1.0, 0.01 + self.taken / max(1, self.steps))
-        if not isinstance(vae, VAE):
-            raise TypeError(type(vae).__name__)
-        return -vae.log_weights(torch.bernoulli(x), 1, share=share).mean()
+        return -cast("VAE", vae).log_weights(torch.bernoulli(x), 1, share=share).mean()
 
 
 @torch.no_grad()
