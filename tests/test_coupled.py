@@ -16,7 +16,7 @@ from unwarp.networks import MLP
 from unwarp.transforms import Compose, Coupling, conditioners_in
 from unwarp.univariates import Affine, RationalQuadratic, Univariate
 
-pytestmark = pytest.mark.skipif(_coupled.in_columns is None, reason="kernels are not built, or switched off")
+pytestmark = pytest.mark.skipif(_coupled.passes is None, reason="kernels are not built, or switched off")
 
 FEATURES = 7
 MASKS = {"first": None, "last": [i > 3 for i in range(7)], "mixed": [i in (1, 4, 5) for i in range(7)]}
@@ -43,7 +43,7 @@ def plainly(monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run(call: Callable[..., Any], *args: object) -> Any:
         with monkeypatch.context() as patch:
-            patch.setattr(_coupled, "in_columns", None)
+            patch.setattr(_coupled, "passes", None)
             return call(*args)
 
     return run

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unwarp.functional._perceptron import Affinity, back, exchanged, forth, plainly
+from unwarp.functional._perceptron import Affinity, exchanged, plainly
 from unwarp.functional._sequence import ScalarMap
-from unwarp.kernels import gradients_of, in_columns, is_ordinary
+from unwarp.kernels import Room, gradients_of, is_ordinary, passes
 
 __all__ = ["Columns", "couple"]
 
@@ -44,40 +44,26 @@ def couple(columns: Columns, layers: Sequence[Affinity], x: Tensor, context: Ten
         x: `(*batch, features)`.
         context: `(*batch, context)`, which the network sees after the kept features.
     """
-    if torch.compiler.is_compiling() or in_columns is None or not in_columns.takes(columns.scalar.bins):
+    if torch.compiler.is_compiling() or passes is None or torch.is_autocast_enabled("cpu"):
         return None
     tensors = [t for layer in layers for t in layer[:2]]
     extra = [] if context is None else [context]
-    if torch.is_autocast_enabled("cpu") or not is_ordinary(x, *extra, *tensors):
+    if not is_ordinary(x, *extra, *tensors) or not passes.takes(layers, columns.scalar.bins):
         return None
     if context is not None:
         batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
         x, context = x.expand(*batch, -1), context.expand(*batch, -1)
     if torch.is_grad_enabled():
-        return _Coupled.apply((in_columns, columns, layers), x, context, *tensors)
-    return _values(in_columns, columns, layers, x, context)[:2]
+        return _Coupled.apply((passes, columns, layers), x, context, *tensors)
+    z, ladj, _ = _values(passes, columns, layers, x, context)
+    return z, ladj
 
 
-class _Values(NamedTuple):
-    """z and ladj, and what their gradients need."""
-
-    z: Tensor
-    ladj: Tensor
-    params: Tensor
-    rate: Tensor
-    seen: list[Tensor]
-
-
-def _values(kernel: Any, columns: Columns, layers: Sequence[Affinity], x: Tensor, context: Tensor | None) -> _Values:
-    rows, kept = _rows(x), len(columns.kept)
-    seen = x.new_empty(len(rows), kept + (0 if context is None else context.shape[-1]))
-    rate = torch.empty_like(seen)
-    kernel.look(rows, columns.kept, seen, rate)
-    if context is not None:
-        kernel.look(_rows(context), None, seen[:, kept:], rate[:, kept:])
-    done = forth(layers, seen)
-    z, ladj = kernel.values(rows, done.y, columns.moved, columns.scalar, inverse=columns.inverse)
-    return _Values(z.view(x.shape), ladj.view(x.shape[:-1]), done.y, rate, done.seen)
+def _values(
+    kernel: Any, columns: Columns, layers: Sequence[Affinity], x: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor, Room]:
+    z, ladj, room = kernel.coupling(columns, layers, _rows(x), None if context is None else _rows(context))
+    return z.view(x.shape), ladj.view(x.shape[:-1]), room
 
 
 class _Coupled(torch.autograd.Function):
@@ -86,16 +72,15 @@ class _Coupled(torch.autograd.Function):
         ctx: Any, what: tuple[Any, Columns, Sequence[Affinity]], x: Tensor, context: Tensor | None, *tensors: Tensor
     ) -> Pair:
         ctx.what = what
-        z, ladj, params, rate, seen = _values(*what, x, context)
-        ctx.save_for_backward(x, context, *tensors, params, rate, *seen)
+        z, ladj, room = _values(*what, x, context)
+        ctx.save_for_backward(x, context, *tensors, room.memory)
+        ctx.room = room._replace(memory=x.new_empty(0))
         return z, ladj
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         kernel, columns, layers = ctx.what
-        count = 2 + 2 * len(layers)
-        saved = ctx.saved_tensors
-        given, (params, rate, *seen) = saved[:count], saved[count:]
+        *given, memory = ctx.saved_tensors
         needed = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled() or not is_ordinary(*grad_outputs):
 
@@ -103,18 +88,15 @@ class _Coupled(torch.autograd.Function):
                 return _plainly(columns, exchanged(layers, tensors), x, context)
 
             return None, *gradients_of(reference, given, needed, grad_outputs)
-        x, context = _rows(given[0]), given[1]
+        x, context = given[0], given[1]
         to_z, to_ladj = _rows(grad_outputs[0]), grad_outputs[1].reshape(-1).contiguous()
-        to_x, g = kernel.gradients(x, params, columns.moved, columns.scalar, to_z, to_ladj, inverse=columns.inverse)
-        before = needed[0] or needed[1]
-        found, _, g = back(layers, seen, given[2::2], g, needed[2:], before=before)
-        to_context = None
-        if g is not None:
-            kernel.look_back(g, rate, columns.kept, to_x)
-            if needed[1]:
-                own = slice(len(columns.kept), None)
-                to_context = (g[:, own] * rate[:, own].pow(3)).view(context.shape)
-        return None, to_x.view(given[0].shape) if needed[0] else None, to_context, *found
+        rows, others = _rows(x), None if context is None else _rows(context)
+        room = ctx.room._replace(memory=memory)
+        to_x, to_context, *found = kernel.coupling_gradients(
+            columns, layers, rows, others, room, to_z, to_ladj, needed
+        )
+        to_x = None if to_x is None else to_x.view(x.shape)
+        return None, to_x, None if to_context is None else to_context.view(context.shape), *found
 
 
 def _plainly(columns: Columns, layers: Sequence[Affinity], x: Tensor, context: Tensor | None) -> Pair:

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from unwarp.kernels._affine import Affine
-from unwarp.kernels._coupling import InColumns
+from unwarp.kernels._blas import blas
 from unwarp.kernels._eager import gradients_of, is_ordinary
 from unwarp.kernels._library import load
+from unwarp.kernels._passes import Passes, Room
 from unwarp.kernels._pointwise import Pair, Pointwise
 from unwarp.kernels._sequence import InOrder
 from unwarp.kernels._spline import Spline
 
-__all__ = ["fused", "gradients_of", "in_columns", "in_order", "is_ordinary", "status"]
+__all__ = ["Room", "fused", "gradients_of", "in_order", "is_ordinary", "passes", "status"]
 
 _found, _reason = load()
 _KINDS = {
@@ -37,7 +38,8 @@ _TABLE: Mapping[str, Pointwise] = (
     else {name: Spline(_found, **kind) for name, kind in _KINDS.items()}
     | {name: Affine(_found, inverse=inverse) for name, inverse in _AFFINE.items()}
 )
-in_columns = None if _found is None else InColumns(_found)
+_blas = {} if _found is None else blas()
+passes = Passes(_found, _blas) if _found is not None and _blas else None
 in_order = None if _found is None else InOrder(_found)
 
 

@@ -68,32 +68,5 @@ template <class T> VECTOR_TARGET void coupling_part(const CouplingWork<T> &work,
     }
 }
 
-// g where the unit was above zero, else 0, in place, and the sums of its columns `from` to `to`; without units, the sums.
-template <class T> VECTOR_TARGET void rectify(const Rectified<T> &work, int64_t from, int64_t to) {
-    using L = Lanes<T>;
-    using V = typename L::V;
-    constexpr int64_t block = 256;  // rows summed one after another: more would lose digits
-    std::fill(work.sums + from, work.sums + to, T(0));
-    std::vector<T> some(to - from);
-    for (int64_t first = 0; first < work.rows; first += block) {
-        std::fill(some.begin(), some.end(), T(0));
-        for (int64_t row = first; row < std::min(first + block, work.rows); row++) {
-            T *g = work.g + row * work.columns;
-            const T *unit = work.units ? work.units + row * work.columns : nullptr;
-            int64_t j = from;
-            for (; j + L::width <= to; j += L::width) {
-                V here = L::load(g + j);
-                if (unit) L::store(here = L::choose(L::load(unit + j) <= T(0), L::all(0), here), g + j);
-                L::store(L::load(some.data() + j - from) + here, some.data() + j - from);
-            }
-            for (; j < to; j++) {
-                if (unit && unit[j] <= T(0)) g[j] = 0;
-                some[j - from] += g[j];
-            }
-        }
-        for (int64_t j = from; j < to; j++) work.sums[j] += some[j - from];
-    }
-}
-
 }  // namespace VECTOR_NAME
 }  // namespace

@@ -82,6 +82,13 @@ template <class T> struct Look {
     T *seen, *rate;
 };
 
+template <class T> struct Settled {
+    int64_t columns;
+    bool hidden;
+    const T *bias, *offset;  // of columns; of rows and columns, or null
+    T *y;
+};
+
 template <class T> struct Rectified {
     int64_t rows, columns;
     T *g;
@@ -102,6 +109,7 @@ template <class T> struct Work {
 #define VECTOR_BYTES 16
 #include "spline.h"
 #include "affine.h"
+#include "network.h"
 #include "coupling.h"
 #include "sequence.h"
 
@@ -111,6 +119,7 @@ template <class T> struct Work {
 #define VECTOR_BYTES 32
 #include "spline.h"
 #include "affine.h"
+#include "network.h"
 #include "coupling.h"
 #include "sequence.h"
 
@@ -119,6 +128,7 @@ template <class T> struct Work {
 #define VECTOR_BYTES 64
 #include "spline.h"
 #include "affine.h"
+#include "network.h"
 #include "coupling.h"
 #include "sequence.h"
 #endif
@@ -176,6 +186,11 @@ template <class T> void run(const Look<T> &work, int64_t rows, int threads) {
     share(rows, POINTS_A_THREAD / work.columns + 1, threads, [&](int64_t from, int64_t to) { part(work, from, to); });
 }
 
+template <class T> void run(const Settled<T> &work, int64_t rows, int threads) {
+    auto part = WIDEST(settle<T>);
+    share(rows, 8 * POINTS_A_THREAD / work.columns + 1, threads, [&](int64_t from, int64_t to) { part(work, from, to); });
+}
+
 template <class T> void run(const Rectified<T> &work, int threads) {
     auto part = WIDEST(rectify<T>);
     const int64_t least = std::max<int64_t>(64, 8 * POINTS_A_THREAD / (work.rows + 1));
@@ -189,9 +204,11 @@ template <class T> void run(const Sequence<T> &all, int64_t points, int threads)
 
 }  // namespace
 
+#include "passes.h"
+
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int unwarp_interface() { return 5; }  // another number where the arguments below change
+EXPORT int unwarp_interface() { return 6; }  // another number where the arguments below change
 EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
 
 #define ENTRIES(NAME, T)                                                                                             \
@@ -219,30 +236,18 @@ EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
         AffineWork<T> work{inverse != 0, limit, v, params, grad_out, grad_ladj, grad_v, grad_params};                 \
         run<T>(work, points, threads);                                                                                \
     }
-#define COUPLINGS(NAME, T)                                                                                            \
-    EXPORT void unwarp_look_##NAME(int64_t rows, int64_t features, int64_t columns, int64_t stride, int threads,      \
-                                   const int64_t *index, const T *x, T *seen, T *rate) {                              \
-        run<T>(Look<T>{features, columns, stride, index, x, seen, rate}, rows, threads);                              \
+#define PASSES(NAME, T)                                                                                               \
+    EXPORT void unwarp_network_##NAME(const int64_t *words, const double *numbers) {                                  \
+        network_forth<T>({words, numbers});                                                                           \
     }                                                                                                                 \
-    EXPORT void unwarp_look_gradient_##NAME(int64_t rows, int64_t features, int64_t columns, int64_t stride,          \
-                                            const int64_t *index, const T *rate, const T *grad_seen, T *grad_x) {     \
-        for (int64_t row = 0; row < rows; row++)                                                                      \
-            for (int64_t i = 0; i < columns; i++) {                                                                   \
-                const T r = rate[row * stride + i];                                                                   \
-                grad_x[row * features + (index ? index[i] : i)] += grad_seen[row * stride + i] * (r * r * r);         \
-            }                                                                                                         \
+    EXPORT void unwarp_network_gradient_##NAME(const int64_t *words, const double *numbers) {                         \
+        network_back<T>({words, numbers});                                                                            \
     }                                                                                                                 \
-    EXPORT void unwarp_coupling_##NAME(int64_t rows, int64_t features, int64_t moved, int bins, int inverse,          \
-                                       double bound, double min_bin, double min_slope, double slope_shift,            \
-                                       double limit, int threads, const int64_t *columns, const T *x,                 \
-                                       const T *params, const T *grad_z, const T *grad_ladj, T *z, T *ladj,           \
-                                       T *grad_params) {                                                              \
-        ScalarMap map{{bins, inverse != 0, false, bound, min_bin, min_slope, slope_shift}, limit};                    \
-        CouplingWork<T> work{map, features, moved, columns, x, params, grad_z, grad_ladj, z, ladj, grad_params};      \
-        run<T>(work, rows, threads);                                                                                  \
+    EXPORT void unwarp_coupling_##NAME(const int64_t *words, const double *numbers) {                                 \
+        coupling_forth<T>({words, numbers});                                                                          \
     }                                                                                                                 \
-    EXPORT void unwarp_rectify_##NAME(int64_t rows, int64_t columns, int threads, T *g, const T *units, T *sums) {    \
-        run<T>(Rectified<T>{rows, columns, g, units, sums}, threads);                                                 \
+    EXPORT void unwarp_coupling_gradient_##NAME(const int64_t *words, const double *numbers) {                        \
+        coupling_back<T>({words, numbers});                                                                           \
     }
 #define SEQUENCES(NAME, T)                                                                                            \
     EXPORT void unwarp_sequence_##NAME(int64_t rows, int layers, int64_t steps, const int64_t *widths,                \
@@ -257,7 +262,7 @@ ENTRIES(float32, float)
 ENTRIES(float64, double)
 AFFINES(float32, float)
 AFFINES(float64, double)
-COUPLINGS(float32, float)
-COUPLINGS(float64, double)
+PASSES(float32, float)
+PASSES(float64, double)
 SEQUENCES(float32, float)
 SEQUENCES(float64, double)

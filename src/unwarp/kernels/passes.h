@@ -1,0 +1,238 @@
+// Whole passes through a fully connected network, alone and in a coupling layer, there and back. The matrix products are
+// those of the BLAS that torch brings.
+
+#include <memory>
+
+namespace {
+
+constexpr int64_t NARROW = 16, TALL = 1 << 15;  // a matrix of fewer columns, times one of more entries, is multiplied faster transposed
+
+constexpr int64_t PAD = 272;  // numbers between arrays, lest powers of two lie upon one another in the cache
+
+// Sizes and addresses in turn, and numbers in turn.
+struct Arguments {
+    const int64_t *word;
+    const double *number;
+    int64_t size() { return *word++; }
+    double real() { return *number++; }
+    template <class T> T *at() { return reinterpret_cast<T *>(*word++); }
+};
+
+// Row by row; `flipped` where the memory holds the transposed one.
+template <class T> struct Matrix {
+    const T *at;
+    int64_t stride;
+    bool flipped;
+};
+
+template <class T> struct Layer {
+    int64_t inputs, outputs, steps;
+    const int64_t *stairs;        // triples (p, q, k): outputs p to q see the first k inputs
+    const T *weight, *bias, *mask;  // the mask multiplies the weight; or null
+    T scale;                      // so does this
+    T *to_weight, *to_bias;       // gradients, or null
+    T *seen, *masked;             // the input, rows x inputs; the weight once multiplied
+};
+
+template <class T> class Network {
+  public:
+    int64_t rows;
+    int threads;
+    std::vector<Layer<T>> layers;
+    T *rate = nullptr;  // cube root of the squash's slope, rows x inputs
+
+    // What the rows of `seen` and so on need is laid out in one piece of memory, the same there and back.
+    explicit Network(Arguments &given, bool squashed) : rows(given.size()), threads(int(given.size())), blas(given.at<void>()) {
+        T *room = given.at<T>();
+        layers.resize(given.size());
+        for (auto &layer : layers) {
+            layer.inputs = given.size();
+            layer.outputs = given.size();
+            layer.weight = given.at<T>();
+            layer.bias = given.at<T>();
+            layer.mask = given.at<T>();
+            layer.to_weight = given.at<T>();
+            layer.to_bias = given.at<T>();
+            layer.steps = given.size();
+            layer.stairs = given.word;
+            given.word += 3 * layer.steps;
+            layer.scale = T(given.real());
+            layer.seen = room;
+            room += rows * layer.inputs + PAD;
+            layer.masked = room;
+            if (layer.mask) room += layer.inputs * layer.outputs + PAD;
+        }
+        if (squashed) rate = room;
+    }
+
+    // The layers on what the first of them sees.
+    void forth(const T *offset, T *y) const {
+        for (size_t i = 0; i < layers.size(); i++) {
+            const Layer<T> &layer = layers[i];
+            const bool hidden = i + 1 < layers.size();
+            T *to = hidden ? layers[i + 1].seen : y;
+            for (int64_t j = 0; layer.mask && j < layer.inputs * layer.outputs; j++) layer.masked[j] = layer.weight[j] * layer.mask[j];
+            each(layer, [&](int64_t p, int64_t q, int64_t k) {
+                multiply(rows, k, q - p, layer.scale, {layer.seen, layer.inputs, false}, {weight(layer) + p * layer.inputs, layer.inputs, true},
+                         0, to + p, layer.outputs);
+            });
+            run<T>(Settled<T>{layer.outputs, hidden, layer.bias, i == 0 ? offset : nullptr, to}, rows, threads);
+        }
+    }
+
+    // From gradients g, which are lost, to those of weights and biases, of what the first layer gives and of its input.
+    void back(T *g, T *to_first, T *to_input) const {
+        std::unique_ptr<T[]> before, now;
+        for (size_t i = layers.size(); i-- > 0;) {
+            const Layer<T> &layer = layers[i];
+            const bool hidden = i + 1 < layers.size();
+            std::vector<T> unwanted(layer.to_bias ? 0 : layer.outputs);
+            run<T>(Rectified<T>{rows, layer.outputs, g, hidden ? layers[i + 1].seen : nullptr, layer.to_bias ? layer.to_bias : unwanted.data()}, threads);
+            if (i == 0 && to_first) memcpy(to_first, g, rows * layer.outputs * sizeof(T));
+            if (layer.to_weight) back_to_weight(layer, g);
+            T *to = to_input;
+            if (i > 0) {
+                before.reset(new T[rows * layer.inputs]);
+                to = before.get();
+            }
+            if (to) back_to_seen(layer, g, to);
+            std::swap(before, now);
+            g = to;
+        }
+    }
+
+  private:
+    using Blas = void (*)(const char *, const char *, const int64_t *, const int64_t *, const int64_t *, const T *, const T *, const int64_t *,
+                          const T *, const int64_t *, const T *, T *, const int64_t *);
+    void *blas;
+
+    static const T *weight(const Layer<T> &layer) { return layer.mask ? layer.masked : layer.weight; }
+
+    static bool whole(const Layer<T> &layer) { return layer.steps == 1 && layer.stairs[2] == layer.inputs; }
+
+    template <class F> static void each(const Layer<T> &layer, F stair) {
+        for (int64_t s = 0; s < layer.steps; s++) stair(layer.stairs[3 * s], layer.stairs[3 * s + 1], layer.stairs[3 * s + 2]);
+    }
+
+    void back_to_weight(const Layer<T> &layer, const T *g) const {
+        const int64_t all = layer.inputs * layer.outputs;
+        if (!whole(layer)) std::fill_n(layer.to_weight, all, T(0));
+        each(layer, [&](int64_t p, int64_t q, int64_t k) {
+            multiply(q - p, rows, k, layer.scale, {g + p, layer.outputs, true}, {layer.seen, layer.inputs, false}, 0,
+                     layer.to_weight + p * layer.inputs, layer.inputs);
+        });
+        for (int64_t j = 0; layer.mask && j < all; j++) layer.to_weight[j] *= layer.mask[j];
+    }
+
+    void back_to_seen(const Layer<T> &layer, const T *g, T *to) const {
+        const bool parts = !whole(layer);
+        if (parts) std::fill_n(to, rows * layer.inputs, T(0));
+        each(layer, [&](int64_t p, int64_t q, int64_t k) {
+            multiply(rows, q - p, k, layer.scale, {g + p, layer.outputs, false}, {weight(layer) + p * layer.inputs, layer.inputs, false},
+                     parts, to, layer.inputs);
+        });
+    }
+
+    // to = scale a b + keep to, with a: (height, inner) and b: (inner, width).
+    void multiply(int64_t height, int64_t inner, int64_t width, T scale, Matrix<T> a, Matrix<T> b, T keep, T *to, int64_t stride) const {
+        if (1 < width && width < NARROW && NARROW <= height && height * inner > TALL && keep == 0) {
+            std::unique_ptr<T[]> flipped(new T[height * width]);
+            multiply(width, inner, height, scale, {b.at, b.stride, !b.flipped}, {a.at, a.stride, !a.flipped}, 0, flipped.get(), height);
+            for (int64_t i = 0; i < height; i++)
+                for (int64_t j = 0; j < width; j++) to[i * stride + j] = flipped[j * height + i];
+        } else if (inner == 0) {
+            for (int64_t i = 0; i < height && keep == 0; i++) std::fill_n(to + i * stride, width, T(0));
+        } else if (height && width) {  // BLAS counts column by column, which is the transposed product
+            reinterpret_cast<Blas>(blas)(b.flipped ? "T" : "N", a.flipped ? "T" : "N", &width, &height, &inner, &scale, b.at, &b.stride, a.at,
+                                         &a.stride, &keep, to, &stride);
+        }
+    }
+};
+
+// Gradients to what was squashed, from those of what it became.
+template <class T> void unsquash(int64_t rows, int64_t features, int64_t columns, int64_t stride, const int64_t *index, const T *rate, const T *g, T *to) {
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t i = 0; i < columns; i++) {
+            const T r = rate[row * stride + i];
+            to[row * features + (index ? index[i] : i)] += g[row * stride + i] * (r * r * r);
+        }
+}
+
+template <class T> void network_forth(Arguments given) {
+    const bool squashed = given.size();
+    Network<T> net(given, squashed);
+    T *x = given.at<T>(), *offset = given.at<T>(), *y = given.at<T>();
+    Layer<T> &first = net.layers[0];
+    if (squashed) run<T>(Look<T>{first.inputs, first.inputs, first.inputs, nullptr, x, first.seen, net.rate}, net.rows, net.threads);
+    else first.seen = x;
+    net.forth(offset, y);
+}
+
+template <class T> void network_back(Arguments given) {
+    const bool squashed = given.size();
+    Network<T> net(given, squashed);
+    T *x = given.at<T>(), *g = given.at<T>(), *to_offset = given.at<T>(), *to_x = given.at<T>();
+    Layer<T> &first = net.layers[0];
+    if (!squashed) first.seen = x;
+    net.back(g, to_offset, to_x);
+    const int64_t all = to_x && squashed ? net.rows * first.inputs : 0;
+    for (int64_t i = 0; i < all; i++) to_x[i] *= net.rate[i] * net.rate[i] * net.rate[i];
+}
+
+// A coupling layer: the network sees the columns `kept` and the context, and moves the columns `moved`.
+template <class T> struct Couple {
+    Network<T> net;
+    ScalarMap map;
+    int64_t features, kept, moved, others;
+    const int64_t *kept_columns, *moved_columns;
+    const T *x, *context;
+    T *params;
+
+    explicit Couple(Arguments &given) : net(given, true) {
+        const int bins = int(given.size());
+        const bool inverse = given.size();
+        const double bound = given.real(), min_bin = given.real(), min_slope = given.real(), slope_shift = given.real();
+        map = {{bins, inverse, false, bound, min_bin, min_slope, slope_shift}, given.real()};
+        features = given.size();
+        kept = given.size();
+        moved = given.size();
+        others = given.size();
+        kept_columns = given.at<int64_t>();
+        moved_columns = given.at<int64_t>();
+        x = given.at<T>();
+        context = given.at<T>();
+        params = net.rate + net.rows * (kept + others) + PAD;
+    }
+};
+
+template <class T> void coupling_forth(Arguments given) {
+    Couple<T> layer(given);
+    const Network<T> &net = layer.net;
+    T *z = given.at<T>(), *ladj = given.at<T>(), *seen = net.layers[0].seen;
+    const int64_t stride = layer.kept + layer.others;
+    run<T>(Look<T>{layer.features, layer.kept, stride, layer.kept_columns, layer.x, seen, net.rate}, net.rows, net.threads);
+    if (layer.others)
+        run<T>(Look<T>{layer.others, layer.others, stride, nullptr, layer.context, seen + layer.kept, net.rate + layer.kept}, net.rows, net.threads);
+    net.forth(nullptr, layer.params);
+    run<T>(CouplingWork<T>{layer.map, layer.features, layer.moved, layer.moved_columns, layer.x, layer.params, nullptr, nullptr, z, ladj, nullptr},
+           net.rows, net.threads);
+}
+
+template <class T> void coupling_back(Arguments given) {
+    Couple<T> layer(given);
+    const Network<T> &net = layer.net;
+    const T *to_z = given.at<T>(), *to_ladj = given.at<T>();
+    T *to_x = given.at<T>(), *to_context = given.at<T>();
+    const int64_t stride = layer.kept + layer.others;
+    std::unique_ptr<T[]> to_params(new T[net.rows * net.layers.back().outputs]), to_seen(to_x || to_context ? new T[net.rows * stride] : nullptr);
+    std::unique_ptr<T[]> unwanted(to_x ? nullptr : new T[net.rows * layer.features]);
+    run<T>(CouplingWork<T>{layer.map, layer.features, layer.moved, layer.moved_columns, layer.x, layer.params, to_z, to_ladj,
+                           to_x ? to_x : unwanted.get(), nullptr, to_params.get()},
+           net.rows, net.threads);
+    net.back(to_params.get(), nullptr, to_seen.get());
+    if (to_x) unsquash<T>(net.rows, layer.features, layer.kept, stride, layer.kept_columns, net.rate, to_seen.get(), to_x);
+    if (to_context)  // which begins at zero
+        unsquash<T>(net.rows, layer.others, layer.others, stride, nullptr, net.rate + layer.kept, to_seen.get() + layer.kept, to_context);
+}
+
+}  // namespace
