@@ -32,7 +32,10 @@ setup(
         Extension(
             "unwarp.kernels._fused",
             ["src/unwarp/kernels/spline.cpp"],
-            depends=[f"src/unwarp/kernels/{name}.h" for name in ("spline", "affine", "network", "coupling", "sequence", "passes")],
+            depends=[
+                f"src/unwarp/kernels/{name}.h"
+                for name in ("spline", "affine", "network", "coupling", "sequence", "passes")
+            ],
             language="c++",
             # Rounding as written: no contraction, no reordering. Errors of the mathematics library are not looked at.
             extra_compile_args=[

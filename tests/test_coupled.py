@@ -12,6 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import jacrev, vmap
 
 from unwarp.functional import _coupled
+from unwarp.kernels import _blas
 from unwarp.networks import MLP
 from unwarp.transforms import Compose, Coupling, conditioners_in
 from unwarp.univariates import Affine, RationalQuadratic, Univariate
@@ -56,9 +57,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     name = "_values"
     whole = getattr(_coupled, name)
 
-    def counted(*args: object) -> object:
+    def counted(*args: object, **options: object) -> object:
         made.append(1)
-        return whole(*args)
+        return whole(*args, **options)
 
     monkeypatch.setattr(_coupled, name, counted)
     return made
@@ -177,6 +178,40 @@ def test_stands_back(calls: list[int]) -> None:
     Coupling(FEATURES, Affine(), MLP(3, 8, angles=[0]))(x.float())
     Coupling(1, Affine(), MLP(0, 2))(x[:, :1].float())
     assert calls == []
+
+
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_layers_in_a_row_are_one_operation(direction: str, plainly: Run, calls: list[int]) -> None:
+    """Also where only some of the networks see the context."""
+    chain = Compose([made("spline", "first", context=2), made("affine", "mixed"), made("spline", "last", context=2)])
+    x = torch.randn(3, 70, FEATURES, dtype=torch.float64, requires_grad=True)
+    context = torch.randn(70, 2, dtype=torch.float64, requires_grad=True)
+    run, wanted = getattr(chain, direction), [x, context, *chain.parameters()]
+
+    def results() -> list[Tensor]:
+        y, ladj = run(x, context)
+        return [y, ladj, *torch.autograd.grad(y.sin().sum() + ladj.square().sum(), wanted)]
+
+    found = results()
+    assert len(calls) == 1
+    for a, b in zip(found, plainly(results), strict=True):
+        assert torch.allclose(a, b, rtol=1e-8, atol=1e-8)
+    with torch.no_grad():  # memory is used again from layer to layer
+        assert all(torch.equal(a, b) for a, b in zip(run(x, context), found[:2], strict=True))
+
+
+def test_a_layer_that_stands_back_leaves_the_others_in_one_operation(plainly: Run, calls: list[int]) -> None:
+    chain = Compose([made("affine"), Coupling(FEATURES, Affine(), MLP(3, 8, angles=[0])).double(), made("spline")])
+    x = torch.randn(5, FEATURES, dtype=torch.float64)
+    found = chain(x)
+    assert len(calls) == 2
+    for a, b in zip(found, plainly(chain, x), strict=True):
+        assert torch.allclose(a, b)
+
+
+def test_without_matrix_products_of_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__file__", "nowhere/torch/__init__.py")
+    assert _blas.blas() == {}
 
 
 def test_what_is_not_finite(plainly: Run) -> None:

@@ -14,7 +14,7 @@ from unwarp.functional._cdf import (
 )
 from unwarp.functional._circle import circular_spline, circular_spline_inverse, moebius, moebius_inverse, wrap
 from unwarp.functional._convolution import bound_kernel, causal_convolution, causal_convolution_inverse
-from unwarp.functional._coupled import Columns, couple
+from unwarp.functional._coupled import CouplingStep, couple
 from unwarp.functional._divergence import directional, jacobian
 from unwarp.functional._guards import spread, straight_beyond, straight_beyond_inverse, tilted
 from unwarp.functional._histogram import histogram, histogram_inverse
@@ -76,7 +76,7 @@ from unwarp.functional._trace import directional_matrix, log_det, log_det_series
 __all__ = [
     "TABLEAUS",
     "Affinity",
-    "Columns",
+    "CouplingStep",
     "GaussianMixtureFit",
     "ScalarMap",
     "Stage",

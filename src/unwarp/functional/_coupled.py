@@ -1,4 +1,4 @@
-"""A coupling layer and its network in one operation, where compiled code computes what is around the network."""
+"""Coupling layers and their networks in one operation, where there is compiled code for it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 from unwarp.functional._perceptron import Affinity, exchanged, plainly
 from unwarp.functional._sequence import ScalarMap
-from unwarp.kernels import Room, gradients_of, is_ordinary, passes
+from unwarp.kernels import gradients_of, is_ordinary, passes
 
-__all__ = ["Columns", "couple"]
+__all__ = ["CouplingStep", "couple"]
 
 Pair = tuple[Tensor, Tensor]
 
 
-class Columns(NamedTuple):
-    """What a layer does.
+class CouplingStep(NamedTuple):
+    """What a coupling layer does.
 
     Attributes:
         scalar: the scalar map, as compiled code knows it.
@@ -26,6 +26,7 @@ class Columns(NamedTuple):
         kept: the features that the network sees.
         moved: those that it tells how to move.
         inverse: whether `scalar` is undone.
+        layers: of the network, which sees all its inputs squashed.
     """
 
     scalar: ScalarMap
@@ -33,79 +34,97 @@ class Columns(NamedTuple):
     kept: Tensor
     moved: Tensor
     inverse: bool
+    layers: Sequence[Affinity]
 
 
-def couple(columns: Columns, layers: Sequence[Affinity], x: Tensor, context: Tensor | None) -> Pair | None:
-    """The point and the ladj of a coupling layer whose network sees all inputs squashed; None where that cannot be.
+def couple(steps: Sequence[CouplingStep], x: Tensor, context: Tensor | None) -> Pair | None:
+    """The point after coupling layers, one after another, and their ladj; None where that cannot be one operation.
 
     Args:
-        columns: what the layer does.
-        layers: of its network.
+        steps: what the layers do.
         x: `(*batch, features)`.
-        context: `(*batch, context)`, which the network sees after the kept features.
+        context: `(*batch, context)`, seen after the kept features by networks that have room for it.
     """
     if torch.compiler.is_compiling() or passes is None or torch.is_autocast_enabled("cpu"):
         return None
-    tensors = [t for layer in layers for t in layer[:2]]
+    tensors = [t for step in steps for layer in step.layers for t in layer[:2]]
     extra = [] if context is None else [context]
-    if not is_ordinary(x, *extra, *tensors) or not passes.takes(layers, columns.scalar.bins):
+    if not is_ordinary(x, *extra, *tensors) or not passes.takes_couplings(steps, x, context):
         return None
     if context is not None:
         batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
         x, context = x.expand(*batch, -1), context.expand(*batch, -1)
     if torch.is_grad_enabled():
-        return _Coupled.apply((passes, columns, layers), x, context, *tensors)
-    z, ladj, _ = _values(passes, columns, layers, x, context)
+        return _Coupled.apply((passes, steps), x, context, *tensors)
+    z, ladj, *_ = _values(passes, steps, x, context, keep=False)
     return z, ladj
 
 
 def _values(
-    kernel: Any, columns: Columns, layers: Sequence[Affinity], x: Tensor, context: Tensor | None
-) -> tuple[Tensor, Tensor, Room]:
-    z, ladj, room = kernel.coupling(columns, layers, _rows(x), None if context is None else _rows(context))
-    return z.view(x.shape), ladj.view(x.shape[:-1]), room
+    kernel: Any, steps: Sequence[CouplingStep], x: Tensor, context: Tensor | None, *, keep: bool
+) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+    """z, the ladj, and what gradients need where it is to be kept: the points between steps, and the memory of each."""
+    rows, others, memory = _rows(x), None if context is None else _rows(context), None
+    ladj, after, memories = x.new_zeros(rows.shape[0]), [], []
+    for step in steps:
+        rows, memory = kernel.coupling(step, rows, others, ladj, None if keep else memory)
+        if keep:
+            after.append(rows)
+            memories.append(memory)
+    return rows.view(x.shape), ladj.view(x.shape[:-1]), after[:-1], memories
 
 
 class _Coupled(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, what: tuple[Any, Columns, Sequence[Affinity]], x: Tensor, context: Tensor | None, *tensors: Tensor
+        ctx: Any, what: tuple[Any, Sequence[CouplingStep]], x: Tensor, context: Tensor | None, *tensors: Tensor
     ) -> Pair:
         ctx.what = what
-        z, ladj, room = _values(*what, x, context)
-        ctx.save_for_backward(x, context, *tensors, room.memory)
-        ctx.room = room._replace(memory=x.new_empty(0))
+        z, ladj, between, memories = _values(*what, x, context, keep=True)
+        ctx.save_for_backward(x, context, *tensors, *between, *memories)
         return z, ladj
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        kernel, columns, layers = ctx.what
-        *given, memory = ctx.saved_tensors
-        needed = ctx.needs_input_grad[1:]
+        kernel, steps = ctx.what
+        saved, count, needed = ctx.saved_tensors, len(steps), ctx.needs_input_grad[1:]
+        given, between, memories = saved[: len(needed)], saved[len(needed) : -count], saved[-count:]
         if torch.is_grad_enabled() or not is_ordinary(*grad_outputs):
 
             def reference(x: Tensor, context: Tensor | None, *tensors: Tensor) -> Pair:
-                return _plainly(columns, exchanged(layers, tensors), x, context)
+                return _plainly(steps, x, context, tensors)
 
             return None, *gradients_of(reference, given, needed, grad_outputs)
-        x, context = given[0], given[1]
-        to_z, to_ladj = _rows(grad_outputs[0]), grad_outputs[1].reshape(-1).contiguous()
-        rows, others = _rows(x), None if context is None else _rows(context)
-        room = ctx.room._replace(memory=memory)
-        to_x, to_context, *found = kernel.coupling_gradients(
-            columns, layers, rows, others, room, to_z, to_ladj, needed
-        )
-        to_x = None if to_x is None else to_x.view(x.shape)
-        return None, to_x, None if to_context is None else to_context.view(context.shape), *found
+        x, others = given[0], None if given[1] is None else _rows(given[1])
+        to_context = torch.zeros_like(others) if others is not None and needed[1] else None
+        to_ladj = grad_outputs[1].reshape(-1).contiguous()
+        g: Tensor | None = _rows(grad_outputs[0])
+        found: list[Tensor | None] = []
+        end, spare = len(needed), None
+        for i in reversed(range(count)):
+            begin = end - 2 * len(steps[i].layers)
+            rows, wanted = between[i - 1] if i else _rows(x), (i > 0 or needed[0], *needed[begin:end])
+            spare, (g, *own) = kernel.coupling_gradients(
+                steps[i], rows, others, memories[i], (g, to_ladj), to_context, spare, wanted
+            )
+            found, end = own + found, begin
+        to_x = None if g is None else g.view(x.shape)
+        return None, to_x, None if to_context is None else to_context.view(given[1].shape), *found
 
 
-def _plainly(columns: Columns, layers: Sequence[Affinity], x: Tensor, context: Tensor | None) -> Pair:
-    """The same by single operations."""
-    seen = x.index_select(-1, columns.kept)
-    seen = seen if context is None else torch.cat([seen, context], -1)
-    params = plainly(seen, layers, None, squashed=True).unflatten(-1, (len(columns.moved), -1))
-    moved, ladj = columns.move(x.index_select(-1, columns.moved), params)
-    return x.index_copy(-1, columns.moved, moved), ladj.sum(-1)
+def _plainly(steps: Sequence[CouplingStep], x: Tensor, context: Tensor | None, tensors: Sequence[Tensor]) -> Pair:
+    """The same by single operations, with these weights and biases in turn."""
+    total = x.new_zeros(x.shape[:-1])
+    for step in steps:
+        count = 2 * len(step.layers)
+        layers, tensors = exchanged(step.layers, tensors[:count]), tensors[count:]
+        seen = x.index_select(-1, step.kept)
+        if context is not None and layers[0].weight.shape[1] > len(step.kept):
+            seen = torch.cat([seen, context], -1)
+        params = plainly(seen, layers, None, squashed=True).unflatten(-1, (len(step.moved), -1))
+        moved, ladj = step.move(x.index_select(-1, step.moved), params)
+        x, total = x.index_copy(-1, step.moved, moved), total + ladj.sum(-1)
+    return x, total
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def perceptron(x: Tensor, layers: Sequence[Affinity], *, offset: Tensor | None =
     extra = [] if offset is None else [offset]
     if torch.compiler.is_compiling() or passes is None or torch.is_autocast_enabled("cpu"):
         return plainly(x, layers, offset, squashed=squashed)
-    if not is_ordinary(x, *tensors, *extra) or not passes.takes(layers):
+    if not is_ordinary(x, *tensors, *extra) or not passes.takes_network(layers, x.shape[-1]):
         return plainly(x, layers, offset, squashed=squashed)
     if offset is not None:
         batch = torch.broadcast_shapes(x.shape[:-1], offset.shape[:-1])
@@ -90,9 +90,8 @@ class _Perceptron(torch.autograd.Function):
     ) -> Tensor:
         ctx.what = what
         kernel, layers, squashed = what
-        y, room = kernel.network(layers, _rows(x), None if offset is None else _rows(offset), squashed=squashed)
-        ctx.save_for_backward(x, offset, *tensors, room.memory)
-        ctx.room = room._replace(memory=x.new_empty(0))
+        y, memory = kernel.network(layers, _rows(x), None if offset is None else _rows(offset), squashed=squashed)
+        ctx.save_for_backward(x, offset, *tensors, memory)
         return y.view(*x.shape[:-1], y.shape[-1])
 
     @staticmethod
@@ -107,13 +106,10 @@ class _Perceptron(torch.autograd.Function):
                 return plainly(x, exchanged(layers, tensors), offset, squashed=squashed)
 
             return None, *gradients_of(reference, given, needed, grad_outputs)
-        x, offset, room = given[0], given[1], ctx.room._replace(memory=memory)
-        g = _rows(grad).clone()
-        to_x, to_offset, found = kernel.network_gradients(
-            layers, _rows(x), room, g, [needed[0], *needed[2:]], first=needed[1]
-        )
+        x, offset, g = given[0], given[1], _rows(grad).clone()
+        to_x, to_offset, *found = kernel.network_gradients(layers, _rows(x), memory, g, needed, squashed=squashed)
         to_x = None if to_x is None else to_x.view(x.shape)
-        return None, to_x, None if offset is None or to_offset is None else to_offset.view(offset.shape), *found
+        return None, to_x, None if to_offset is None else to_offset.view(offset.shape), *found
 
 
 def exchanged(layers: Sequence[Affinity], tensors: Sequence[Tensor]) -> list[Affinity]:

@@ -18,12 +18,12 @@ from unwarp.kernels._affine import Affine
 from unwarp.kernels._blas import blas
 from unwarp.kernels._eager import gradients_of, is_ordinary
 from unwarp.kernels._library import load
-from unwarp.kernels._passes import Passes, Room
+from unwarp.kernels._passes import Passes
 from unwarp.kernels._pointwise import Pair, Pointwise
 from unwarp.kernels._sequence import InOrder
 from unwarp.kernels._spline import Spline
 
-__all__ = ["Room", "fused", "gradients_of", "in_order", "is_ordinary", "passes", "status"]
+__all__ = ["fused", "gradients_of", "in_order", "is_ordinary", "passes", "status"]
 
 _found, _reason = load()
 _KINDS = {
@@ -38,8 +38,8 @@ _TABLE: Mapping[str, Pointwise] = (
     else {name: Spline(_found, **kind) for name, kind in _KINDS.items()}
     | {name: Affine(_found, inverse=inverse) for name, inverse in _AFFINE.items()}
 )
-_blas = {} if _found is None else blas()
-passes = Passes(_found, _blas) if _found is not None and _blas else None
+_products = {} if _found is None else blas()
+passes = Passes(_found, _products) if _found is not None and _products else None
 in_order = None if _found is None else InOrder(_found)
 
 

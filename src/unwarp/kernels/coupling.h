@@ -63,7 +63,7 @@ template <class T> VECTOR_TARGET void coupling_part(const CouplingWork<T> &work,
         for (int64_t row = 0; row < n && !grad_z; row++) {
             T sum = 0;
             for (int64_t i = 0; i < moved; i++) sum += second[row * moved + i];
-            work.ladj[from + row] = sum;
+            work.ladj[from + row] += sum;
         }
     }
 }

@@ -81,8 +81,10 @@ template <class T> class Network {
     }
 
     // From gradients g, which are lost, to those of weights and biases, of what the first layer gives and of its input.
-    void back(T *g, T *to_first, T *to_input) const {
-        std::unique_ptr<T[]> before, now;
+    // `spare` has room for rows of two hidden layers.
+    void back(T *g, T *to_first, T *to_input, T *spare) const {
+        int64_t widest = 0;
+        for (auto &layer : layers) widest = std::max(widest, layer.inputs);
         for (size_t i = layers.size(); i-- > 0;) {
             const Layer<T> &layer = layers[i];
             const bool hidden = i + 1 < layers.size();
@@ -90,13 +92,8 @@ template <class T> class Network {
             run<T>(Rectified<T>{rows, layer.outputs, g, hidden ? layers[i + 1].seen : nullptr, layer.to_bias ? layer.to_bias : unwanted.data()}, threads);
             if (i == 0 && to_first) memcpy(to_first, g, rows * layer.outputs * sizeof(T));
             if (layer.to_weight) back_to_weight(layer, g);
-            T *to = to_input;
-            if (i > 0) {
-                before.reset(new T[rows * layer.inputs]);
-                to = before.get();
-            }
+            T *to = i > 0 ? spare + (i % 2) * rows * widest : to_input;
             if (to) back_to_seen(layer, g, to);
-            std::swap(before, now);
             g = to;
         }
     }
@@ -171,10 +168,10 @@ template <class T> void network_forth(Arguments given) {
 template <class T> void network_back(Arguments given) {
     const bool squashed = given.size();
     Network<T> net(given, squashed);
-    T *x = given.at<T>(), *g = given.at<T>(), *to_offset = given.at<T>(), *to_x = given.at<T>();
+    T *x = given.at<T>(), *g = given.at<T>(), *to_offset = given.at<T>(), *to_x = given.at<T>(), *spare = given.at<T>();
     Layer<T> &first = net.layers[0];
     if (!squashed) first.seen = x;
-    net.back(g, to_offset, to_x);
+    net.back(g, to_offset, to_x, spare);
     const int64_t all = to_x && squashed ? net.rows * first.inputs : 0;
     for (int64_t i = 0; i < all; i++) to_x[i] *= net.rate[i] * net.rate[i] * net.rate[i];
 }
@@ -222,17 +219,17 @@ template <class T> void coupling_back(Arguments given) {
     Couple<T> layer(given);
     const Network<T> &net = layer.net;
     const T *to_z = given.at<T>(), *to_ladj = given.at<T>();
-    T *to_x = given.at<T>(), *to_context = given.at<T>();
+    T *to_x = given.at<T>(), *to_context = given.at<T>(), *spare = given.at<T>();
     const int64_t stride = layer.kept + layer.others;
-    std::unique_ptr<T[]> to_params(new T[net.rows * net.layers.back().outputs]), to_seen(to_x || to_context ? new T[net.rows * stride] : nullptr);
-    std::unique_ptr<T[]> unwanted(to_x ? nullptr : new T[net.rows * layer.features]);
+    T *to_params = spare, *to_seen = to_params + net.rows * net.layers.back().outputs + PAD;
+    T *unwanted = to_seen + net.rows * stride + PAD, *others = unwanted + net.rows * layer.features + PAD;
     run<T>(CouplingWork<T>{layer.map, layer.features, layer.moved, layer.moved_columns, layer.x, layer.params, to_z, to_ladj,
-                           to_x ? to_x : unwanted.get(), nullptr, to_params.get()},
+                           to_x ? to_x : unwanted, nullptr, to_params},
            net.rows, net.threads);
-    net.back(to_params.get(), nullptr, to_seen.get());
-    if (to_x) unsquash<T>(net.rows, layer.features, layer.kept, stride, layer.kept_columns, net.rate, to_seen.get(), to_x);
+    net.back(to_params, nullptr, to_x || to_context ? to_seen : nullptr, others);
+    if (to_x) unsquash<T>(net.rows, layer.features, layer.kept, stride, layer.kept_columns, net.rate, to_seen, to_x);
     if (to_context)  // which begins at zero
-        unsquash<T>(net.rows, layer.others, layer.others, stride, nullptr, net.rate + layer.kept, to_seen.get() + layer.kept, to_context);
+        unsquash<T>(net.rows, layer.others, layer.others, stride, nullptr, net.rate + layer.kept, to_seen + layer.kept, to_context);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Generator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from unwarp import _check
 from unwarp.errors import ConfigError, ContextError, ShapeError, SpaceError
 from unwarp.transforms._base import Kind, Loses, Memory, Transform
+from unwarp.transforms._coupling import Coupling, through
 from unwarp.transforms._reversible import Step, reversible_steps
 
 __all__ = ["Compose", "Embedded", "Inverse", "reversible"]
@@ -95,7 +97,17 @@ class Compose(Transform):
         """What to call one after another."""
         if self.memory == "reversible" and torch.is_grad_enabled():
             return reversible_steps(parts, backwards=backwards, nests=Compose)
-        return [part.inverse if backwards else part.forward for part in parts]
+        if torch.compiler.is_compiling():
+            return [part.inverse if backwards else part.forward for part in parts]
+        steps: list[Step] = []
+        run: list[Coupling] = []
+        for part in parts:
+            run = [*run, part] if isinstance(part, Coupling) else []
+            steps = steps[:-1] if len(run) > 1 else steps
+            steps.append(
+                partial(through, run, inverse=backwards) if run else part.inverse if backwards else part.forward
+            )
+        return steps
 
     def __repr__(self) -> str:
         return repr(self.parts).replace("ModuleList", "Compose", 1)

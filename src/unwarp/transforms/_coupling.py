@@ -94,23 +94,13 @@ class Coupling(Transform):
         self._hold_net_to(len(kept), len(moved))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        found = None if torch.compiler.is_compiling() else self._at_once(x, context, inverse=False)
-        if found is not None:
-            return found
-        kept, moved = self._split(x)
-        moved, ladj = self.univariate.forward(moved, self._params(kept, context))
-        return self._join(kept, moved), ladj.flatten(self._axis).sum(-1)
+        return through([self], x, context, inverse=False)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        found = None if torch.compiler.is_compiling() else self._at_once(z, context, inverse=True)
-        if found is not None:
-            return found
-        kept, moved = self._split(z)
-        moved, ladj = self.univariate.inverse(moved, self._params(kept, context))
-        return self._join(kept, moved), ladj.flatten(self._axis).sum(-1)
+        return through([self], z, context, inverse=True)
 
-    def _at_once(self, x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor] | None:
-        """The whole layer in one operation, where there is compiled code for it."""
+    def step(self, *, inverse: bool) -> functional.CouplingStep | None:
+        """The layer as compiled code takes it; None where it can't be taken apart."""
         scalar, affinities = self.univariate.by_kernel, getattr(self.net, "affinities", None)
         if scalar is None or affinities is None or self._axis != -1 or in_other_precision():
             return None
@@ -118,8 +108,14 @@ class Coupling(Transform):
         if layers is None:
             return None
         move = self.univariate.inverse if inverse else self.univariate.forward
-        columns = functional.Columns(scalar, move, self.kept, self.moved, inverse)
-        return functional.couple(columns, layers, x, context)
+        return functional.CouplingStep(scalar, move, self.kept, self.moved, inverse, layers)
+
+    def plainly(self, x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor]:
+        """The layer by single operations."""
+        kept, moved = self._split(x)
+        move = self.univariate.inverse if inverse else self.univariate.forward
+        moved, ladj = move(moved, self._params(kept, context))
+        return self._join(kept, moved), ladj.flatten(self._axis).sum(-1)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The kept and the moved part, without a copy where each is in one piece."""
@@ -160,6 +156,25 @@ class Coupling(Transform):
     def extra_repr(self) -> str:
         shape = self.domain.shape
         return f"{shape[0] if len(shape) == 1 else shape}, {self.univariate}"
+
+
+def through(
+    couplings: Sequence[Coupling], x: Tensor, context: Tensor | None, *, inverse: bool
+) -> tuple[Tensor, Tensor]:
+    """The point after the layers, in this order, and the sum of their ladjs; one operation where it can be."""
+    if not torch.compiler.is_compiling():
+        steps = [coupling.step(inverse=inverse) for coupling in couplings]
+        known = [step for step in steps if step is not None]
+        found = functional.couple(known, x, context) if len(known) == len(steps) else None
+        if found is not None:
+            return found
+    if len(couplings) == 1:
+        return couplings[0].plainly(x, context, inverse=inverse)
+    total = x.new_zeros(())
+    for coupling in couplings:
+        x, ladj = through([coupling], x, context, inverse=inverse)
+        total = total + ladj
+    return x, total
 
 
 def _hold_space(shape: tuple[int, ...], univariate: Univariate, keep: Sequence[bool], space: Space | None) -> Space:
