@@ -8,11 +8,12 @@ Three ways, each by NumPyro's NUTS at its defaults, one chain a seed, on the sam
 - plain: 1,000 steps of adaptation, then as many draws, with a diagonal mass matrix.
 - dense: the same with a dense one.
 - flow: a pilot of the plain kind, 300 + 300 steps; a flow is learned from its draws by maximum likelihood, which takes
-  no gradients of the target; 200 + 500 steps on the target seen through this flow; a second flow, learned from these
-  draws; then 200 + 1,000 steps through it, which are the draws that count. All gradients count, those of pilot, second
+  no gradients of the target; 150 + 300 steps on the target seen through this flow; a second flow, learned from these
+  draws; then 150 + 1,000 steps through it, which are the draws that count. All gradients count, those of pilot, second
   round and adaptation too; what came before the last draws is also stated apart.
 
-Flows are small: on the funnel two autoregressive layers that know its graph (all coordinates depend on the first), on the
+Plain runs and pilots use the density written in JAX, the others the same in torch, called back from JAX. Flows are
+small: on the funnel two autoregressive layers that know its graph (all coordinates depend on the first), on the
 Gaussian two couplings and a whitening map. The effective size is the least of all parameters', over two functions of
 each: itself and its square.
 """
@@ -23,6 +24,7 @@ import argparse
 import math
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +44,28 @@ FLOWS: dict[str, tuple[str, dict[str, Any]]] = {
     "funnel": ("maf", {"layers": 2, "hidden": (32,)}),
     "gaussian": ("realnvp", {"layers": 2, "hidden": (16,), "mixing": "whiten"}),
 }
-ROUNDS = ((300, 300), (200, 500))  # steps of adaptation and draws, before the draws that count
+ROUNDS = ((300, 300), (150, 300))  # steps of adaptation and draws, before the draws that count
+
+
+def in_jax(case: str) -> Callable[[Any], Any]:
+    """The case's log density of one point, written in JAX."""
+    import jax.numpy as jnp
+
+    dim = CASES[case]().dim
+    if case.startswith("funnel"):
+        return lambda x: -(x[0] ** 2) / 18 - 0.5 * (jnp.sum(x[1:] ** 2) * jnp.exp(-x[0]) + (dim - 1) * x[0])
+    turn = np.linalg.qr(np.random.default_rng(dim).normal(size=(dim, dim)))[0]
+    into = jnp.asarray(turn / np.geomspace(1.0, 100.0, dim))
+    return lambda x: -0.5 * jnp.sum((x @ into) ** 2)
 
 
 def nuts(
-    target: Target, *, adapt: int, keep: int, seed: int, start: np.ndarray, dense: bool
+    density: Callable[[Any], Any], *, adapt: int, keep: int, seed: int, start: np.ndarray, dense: bool
 ) -> tuple[np.ndarray, int, int, int]:
     """Draws `(keep, dim)`, gradients of adaptation and of the draws, and divergent steps."""
     import jax
     from numpyro.infer import MCMC, NUTS
 
-    density = target.to_jax()
     kernel = NUTS(potential_fn=lambda z: -density(z), dense_mass=dense)
     chain = MCMC(kernel, num_warmup=adapt, num_samples=keep, progress_bar=False)
     first, second = jax.random.split(jax.random.PRNGKey(seed))
@@ -79,14 +92,14 @@ def through_flows(
 ) -> tuple[np.ndarray, int, int, int, int, float]:
     """Draws, gradients of their adaptation and their own, divergent steps, gradients before, seconds of fitting."""
     (adapt, count), (again, more) = ROUNDS
-    values, warm, run, _ = nuts(target, adapt=adapt, keep=count, seed=seed, start=start, dense=False)
+    values, warm, run, _ = nuts(in_jax(case), adapt=adapt, keep=count, seed=seed, start=start, dense=False)
     before, fitting = warm + run, 0.0
     for turn, (warming, steps) in enumerate(((again, more), (again, keep))):
         clock = time.process_time()
         latent = transport(target, learned(case, values, seed))
         fitting += time.process_time() - clock
         z, warm, run, bad = nuts(
-            latent, adapt=warming, keep=steps, seed=seed + 1 + turn, start=0.1 * start, dense=False
+            latent.to_jax(), adapt=warming, keep=steps, seed=seed + 1 + turn, start=0.1 * start, dense=False
         )
         values = np.concatenate([part.reshape(len(z), -1) for part in latent.named(z).values()], -1)
         if turn == 0:
@@ -108,7 +121,10 @@ def measured(case: str, way: str, seed: int, *, adapt: int, keep: int) -> dict[s
     start = np.random.default_rng(seed).normal(size=law.dim)
     began = time.process_time()
     if way != "flow":
-        values, warm, run, bad = nuts(target, adapt=adapt, keep=keep, seed=seed, start=start, dense=way == "dense")
+        here, there = torch.from_numpy(start), in_jax(case)
+        if abs(float(there(start)) - float(law.log_density(here))) > 1e-6 * abs(float(there(start))):
+            raise SystemExit(f"{case}: the densities in torch and JAX differ")
+        values, warm, run, bad = nuts(there, adapt=adapt, keep=keep, seed=seed, start=start, dense=way == "dense")
         spent, pilot, fitting = warm + run, 0, 0.0
     else:
         values, warm, run, bad, pilot, fitting = through_flows(case, target, start, seed, keep)
@@ -116,8 +132,8 @@ def measured(case: str, way: str, seed: int, *, adapt: int, keep: int) -> dict[s
     size = worth(values)
     return {
         "effective": size, "gradients": spent, "pilot": pilot, "adaptation": warm, "draws_gradients": run,
-        "per_1000": 1000 * size / spent, "per_1000_of_draws": 1000 * size / run, "divergent": bad, "fit_seconds": fitting,
-        "first_sd": float(values[:, 0].std()), "seconds": time.process_time() - began,
+        "per_1000": 1000 * size / spent, "per_1000_of_draws": 1000 * size / run, "divergent": bad,
+        "fit_seconds": fitting, "first_sd": float(values[:, 0].std()), "seconds": time.process_time() - began,
     }  # fmt: skip
 
 
@@ -131,7 +147,8 @@ def shown(stored: dict[str, Any]) -> None:
                 continue
             each = _middle(stored, case, way, "per_1000")
             rows.append([
-                case, way, f"{len(found)}", *(f"{_middle(stored, case, way, k):,.0f}" for k in ("effective", "gradients", "pilot")),
+                case, way, f"{len(found)}",
+                *(f"{_middle(stored, case, way, k):,.0f}" for k in ("effective", "gradients", "pilot")),
                 f"{each:.3g}", f"{_middle(stored, case, way, 'per_1000_of_draws'):.3g}",
                 f"{each / plain:.1f}" if math.isfinite(plain) else "", f"{_middle(stored, case, way, 'divergent'):.0f}",
                 f"{_middle(stored, case, way, 'first_sd'):.2f}", f"{_middle(stored, case, way, 'seconds'):.0f}",

@@ -151,9 +151,9 @@ print(exactly)
 # %%
 # Keep it
 # -------
-# One file holds the flow, names, shapes and bounds. ``unwarp posterior draws.nc -o q.safetensors --report q.html`` does
-# all this for a file of draws. With xarray installed, ``to_xarray`` and ``to_arviz`` hand draws back with the dimensions
-# and labels that they came with.
+# One file holds the flow, names, shapes and bounds. ``unwarp posterior draws.nc -o q.safetensors --report q.html``
+# does this for a file of draws. With xarray installed, ``to_xarray`` and ``to_arviz`` hand draws back with the
+# dimensions and labels that they came with.
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder, "decay.safetensors")
