@@ -89,6 +89,7 @@ def test_committed_results_are_whole(path: Path) -> None:
         ("stream", [], "40000 rows"),
         ("gaps", ["--contestants", "iterative", "independent", "flow"], "independent"),
         ("mixed", [], "demo"),
+        ("simulators", [], "toy"),
         ("vae", [], "mean-field"),
     ],
 )

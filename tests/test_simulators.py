@@ -185,6 +185,8 @@ def test_unusable_observations_are_refused(npe: NPE, prior: Box) -> None:
         npe.posterior([1.0, 2.0, 3.0])
     with pytest.raises(DataError, match="finite observation"):
         npe.posterior([np.nan, 0.0])
+    with pytest.raises(ShapeError, match=r"\(n, 2\)"):
+        npe.posterior([0.0, 1.0]).log_prob([0.0, 1.0])
     with pytest.raises(ConfigError, match="Call fit first"):
         NPE(prior).posterior([0.0, 0.0])
     with pytest.raises(DataError, match="at least 50"):
@@ -312,6 +314,14 @@ def test_flow_matching_learns_too() -> None:
     assert abs(posterior.sample(2000).mean() - 0.8) < 0.15  # 1 / (1 + 0.25)
     grid = np.linspace(-3, 4, 701)[:, None]
     assert np.exp(posterior.log_prob(grid)).sum() * 0.01 == pytest.approx(1.0, abs=0.02)
+
+
+def test_flow_matching_trains_an_embedding_along() -> None:
+    prior = Box([-1.0], [1.0])
+    theta = prior.sample(400)
+    x = np.repeat(theta, 8, 1).reshape(400, 4, 2) + 0.1 * np.random.default_rng(0).normal(size=(400, 4, 2))
+    model = FMPE(prior, flow_options={"hidden": [32]}, embedding="sets", summary=4, max_steps=150).fit(theta, x)
+    assert abs(model.posterior(np.full((4, 2), 0.5)).sample(1000).mean() - 0.5) < 0.2
 
 
 def test_likelihoods_of_trials_add_up(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -23,26 +24,20 @@ Embedding = Literal["none", "vectors", "sequences", "sets", "images"] | nn.Modul
 _PASSES, _FEWEST_STEPS, _MOST_STEPS = 60, 500, 12_000
 
 
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a fit was asked for; see `NPE`."""
 
-    def __init__(
-        self,
-        *,
-        flow: str,
-        options: Mapping[str, Any],
-        embedding: Embedding,
-        summary: int,
-        members: int,
-        max_steps: int | None,
-        lr: float | None,
-        random_state: int,
-        progress: Callable[[Step], object] | None,
-        marginals: Literal["plain", "quantiles"] = "plain",
-    ) -> None:
-        self.flow, self.options, self.embedding, self.summary = flow, dict(options), embedding, summary
-        self.members, self.max_steps, self.lr = members, max_steps, lr
-        self.random_state, self.progress, self.marginals = random_state, progress, marginals
+    flow: str
+    options: Mapping[str, Any]
+    embedding: Embedding
+    summary: int
+    members: int
+    max_steps: int | None
+    lr: float | None
+    random_state: int
+    progress: Callable[[Step], object] | None
+    marginals: Literal["plain", "quantiles"] = "plain"
 
     def budget(self, rows: int) -> int:
         """Steps for so many rows: some sixty passes."""
@@ -57,7 +52,7 @@ def build(plan: Plan, features: int, observed: tuple[int, ...]) -> Mixture:
         if not isinstance(plan.embedding, nn.Module):
             options: dict[str, Any] = {"embedding": plan.embedding, "marginals": plan.marginals}
             return flows.amortized(
-                features, observed=observed, flow=plan.flow, options=plan.options, summary=plan.summary,
+                features, observed=observed, flow=plan.flow, options=dict(plan.options), summary=plan.summary,
                 members=plan.members, **options,
             )  # fmt: skip
         parts: list[Flow] = []

@@ -63,7 +63,7 @@ class SampledPosterior:
 
     def log_prob(self, theta: ArrayLike) -> Floats:
         """Log density of parameters `(n, dim)`, normalised by the estimated evidence, nats."""
-        rows = torch.as_tensor(np.asarray(theta, dtype=np.float64))
+        rows = self.prior.rows(theta)
         inside = self.prior.space.contains(rows)
         safe = torch.where(inside.unsqueeze(-1), rows, self.prior.space.center.to(rows))
         u, ladj = self.prior.to_normal(safe)
@@ -192,7 +192,7 @@ class NLE:
 
     def log_prob(self, x: ArrayLike, theta: ArrayLike) -> Floats:
         """Log-likelihood of data `(n, k)` given parameters `(n, dim)`, nats; a density also of whole numbers."""
-        u, _ = self.prior.to_normal(torch.as_tensor(np.asarray(theta, dtype=np.float64)))
+        u, _ = self.prior.to_normal(self.prior.rows(theta))
         with torch.no_grad():
             return self.model.log_prob(torch.as_tensor(np.asarray(x, dtype=np.float32)), u.float()).double().numpy()
 

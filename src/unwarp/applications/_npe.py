@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -51,8 +50,7 @@ class PosteriorAt:
 
     def log_prob(self, theta: ArrayLike) -> Floats:
         """Log density of parameters `(n, dim)`, nats; minus infinity outside the prior's support."""
-        rows = torch.as_tensor(np.asarray(theta, dtype=np.float64))
-        return scored(self._model, self.prior, rows, self._x)
+        return scored(self._model, self.prior, self.prior.rows(theta), self._x)
 
     def to_xarray(self, n: int = 4000, *, random_state: int = 0) -> Any:
         """Draws as an `xarray.Dataset` with one chain, as ArviZ takes it.
@@ -367,7 +365,7 @@ class FMPE(Neural):
 
     @property
     def _objective(self) -> Objective:
-        return partial(matching)
+        return matching
 
 
 def drawn(model: Mixture, x: Tensor, n: int, seed: int) -> Tensor:

@@ -69,16 +69,21 @@ class Prior(ABC):
 
     def contains(self, theta: ArrayLike) -> NDArray[np.bool_]:
         """Which rows of `(n, dim)` are inside the support."""
-        return self.space.contains(self._rows(theta)).numpy()
+        return self.space.contains(self.rows(theta)).numpy()
 
     def log_prob(self, theta: ArrayLike) -> Floats:
         """Log density of parameters `(n, dim)`, nats; minus infinity outside the support."""
-        rows = self._rows(theta)
+        rows = self.rows(theta)
         inside = self.space.contains(rows)
         u, ladj = self.to_normal(torch.where(inside.unsqueeze(-1), rows, self.space.center.to(rows)))
         return torch.where(inside, self.log_normal(u) + ladj, -torch.inf).numpy()
 
-    def _rows(self, theta: ArrayLike) -> Tensor:
+    def rows(self, theta: ArrayLike) -> Tensor:
+        """Parameters as a float64 tensor.
+
+        Raises:
+            ShapeError: when they are no matrix with a column for each parameter.
+        """
         rows = torch.as_tensor(np.asarray(theta, dtype=np.float64))
         if rows.dim() != 2 or rows.shape[1] != self.dim:
             raise ShapeError(

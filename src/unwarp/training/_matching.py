@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unwarp.distributions import Distribution, Flow
 from unwarp.errors import ConfigError
-from unwarp.transforms import Compose, Continuous, Transform
+from unwarp.transforms import Compose, Continuous, Embedded, Transform
 
 __all__ = ["matching", "regularised_likelihood"]
 
@@ -59,6 +59,7 @@ def matching(
     """
     if not isinstance(flow, Flow):
         raise ConfigError(f"matching: expected a flow; got {type(flow).__name__}. Use flows.cnf.")
+    flow, context = _within(flow, context)
     before, layer, after = _parts(flow, "matching")
     with torch.no_grad():
         shape, given = ((len(x),), None) if flow.base.context_shape is None else ((), context)
@@ -160,6 +161,14 @@ def _price(
         return total.unsqueeze(-1)
 
     return price
+
+
+def _within(flow: Flow, context: Tensor | None) -> tuple[Flow, Tensor | None]:
+    """The flow inside an `Embedded` chain, and what the network there makes of the context."""
+    first = flow.transform.parts[0]
+    if len(flow.transform.parts) > 1 or not isinstance(first, Embedded) or context is None:
+        return flow, context
+    return Flow(first.transform, flow.base), first.net(context)
 
 
 def _parts(flow: Flow, where: str) -> tuple[Compose | None, Continuous, Compose | None]:
