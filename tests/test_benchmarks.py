@@ -108,6 +108,16 @@ def test_script_runs_quickly_and_resumes(script: str, options: list[str], row: s
     assert json.loads(out.read_text())["cells"] == cells
 
 
+def test_samples_are_told_apart_as_well_as_can_be() -> None:
+    """Two normal laws, one standard deviation apart, by their middle: 69 % at best."""
+    rng = np.random.default_rng(0)
+    reference, drawn = rng.normal(size=(2, 2, 1500, 2))
+    drawn[1, :, 0] += 1.0
+    same, apart = load("_two_samples").c2st(reference, drawn)
+    assert same == pytest.approx(0.5, abs=0.05)
+    assert apart == pytest.approx(0.69, abs=0.04)
+
+
 def test_speed_puts_its_tables_into_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
     page = load("_speed_page")
