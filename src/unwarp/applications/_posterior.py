@@ -230,7 +230,7 @@ def fit_posterior(
     support: Mapping[str, Support] | None = None,
     flow: str | None = None,
     flow_options: Mapping[str, Any] | None = None,
-    objective: Literal["reverse_kl", "importance"] = "reverse_kl",
+    objective: Literal["auto", "reverse_kl", "importance", "alpha", "tempered", "bootstrap"] = "auto",
     draws: int = 256,
     max_steps: int = 3000,
     max_seconds: float | None = None,

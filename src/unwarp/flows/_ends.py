@@ -22,7 +22,7 @@ __all__ = ["Ends", "HeavyEnds", "opening", "vectors"]
 
 Base = Literal["normal", "student", "mixture"]
 Tails = Literal["light", "heavy"]
-Mixing = Literal["none", "whiten", "lu", "householder"]
+Mixing = Literal["none", "whiten", "prewhiten", "lu", "householder"]
 
 
 class Ends(TypedDict, total=False):
@@ -34,6 +34,7 @@ class Ends(TypedDict, total=False):
         marginals: bins of a learned spline for each feature next to the data, which `adapt` starts; 0 for none.
         mixing: "whiten" adds a fixed triangular map after the first layer, which `adapt` sets so that its output is
             uncorrelated: edges and gaps along the axes are the first layer's, narrow ridges across them the others'.
+            "prewhiten" has that map before all layers, for features so correlated that no layer should see them.
             "lu" and "householder" add a learned mix or rotation after every layer but the last.
         base: "normal", "student" or "mixture", the latent's distribution.
         components: largest number of the mixture's components.
@@ -56,6 +57,8 @@ class HeavyEnds(Ends, total=False):
 def vectors(features: int, parts: Sequence[Transform], ends: Ends) -> Flow:
     """Supports, scales and tails, then the layers `parts`, then the base: the flow of a recipe for vectors."""
     front = opening(features, ends["support"])
+    if ends["mixing"] == "prewhiten":
+        front.append(Whiten(features))
     if ends["tails"] == "heavy":
         front.append(Elementwise(features, HeavyTail()))
     if ends["marginals"]:
@@ -76,7 +79,7 @@ def opening(features: int, support: OneSupport | list[OneSupport]) -> list[Trans
 
 def _mixed(features: int, parts: Sequence[Transform], mixing: Mixing) -> list[Transform]:
     """The layers, with a fixed mix after the first, or a learned one after each but the last."""
-    if mixing == "none":
+    if mixing in ("none", "prewhiten"):
         return list(parts)
     kinds = {"whiten": Whiten, "lu": LU, "householder": Householder}
     mixes = 1 if mixing == "whiten" else max(1, len(parts) - 1)

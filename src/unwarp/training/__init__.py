@@ -1,5 +1,7 @@
 """Training: `fit` a distribution to data, or watch it being fitted with `steps`."""
 
+from unwarp.training._annealing import annealed
+from unwarp.training._bootstrap import Bootstrap
 from unwarp.training._free_form import FreeForm
 from unwarp.training._history import History, Step
 from unwarp.training._loop import fit, steps
@@ -7,9 +9,11 @@ from unwarp.training._matching import matching, regularised_likelihood
 from unwarp.training._metrics import Rivals, bits_per_dimension
 from unwarp.training._objectives import Objective, any_subset, likelihood, noisy_likelihood
 from unwarp.training._progress import json_lines, progress_bar
-from unwarp.training._variational import ImportanceWeighted, ReverseKL
+from unwarp.training._variational import AlphaDivergence, ImportanceWeighted, ReverseKL
 
 __all__ = [
+    "AlphaDivergence",
+    "Bootstrap",
     "FreeForm",
     "History",
     "ImportanceWeighted",
@@ -17,6 +21,7 @@ __all__ = [
     "ReverseKL",
     "Rivals",
     "Step",
+    "annealed",
     "any_subset",
     "bits_per_dimension",
     "fit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -13,7 +14,7 @@ from unwarp import _check
 from unwarp.distributions import Distribution
 from unwarp.errors import ConfigError
 
-__all__ = ["ImportanceWeighted", "ReverseKL"]
+__all__ = ["AlphaDivergence", "ImportanceWeighted", "ReverseKL"]
 
 LogDensity = Callable[[Tensor], Tensor]
 
@@ -103,6 +104,44 @@ class ImportanceWeighted:
         share = log_w.detach().softmax(-1)
         through = (share.square() * log_w).sum(-1)  # its gradient is the bound's
         return -(bound.detach() + through - through.detach()).mean()
+
+
+class AlphaDivergence:
+    r"""Renyi's divergence of order $\alpha$, by its bound $-\frac{1}{1-\alpha} \log \mathbb E_q (p/q)^{1-\alpha}$.
+
+    Between `ReverseKL` ($\alpha \to 1$), which may miss tails and modes, and the log of the evidence ($\alpha = 0$),
+    which is noisy. Use it where importance weights should be more even than `ReverseKL` leaves them. Gradients go
+    through the draws alone; the bound's expectation over many draws of a step is biased a little downwards.
+
+    Args:
+        log_density: $\log p$ up to a constant, `(n, *event) -> (n,)`, differentiable.
+        alpha: the order, in [0, 1).
+
+    Raises:
+        ConfigError: when `alpha` is outside.
+
+    Source: Li and Turner, *Renyi Divergence Variational Inference*, 2016, arXiv:1602.02311, eq. 9; the gradient is that
+    of Tucker et al., *Doubly Reparameterized Gradient Estimators*, 2019, arXiv:1810.04152, for any order.
+
+    Example:
+        >>> from unwarp.distributions import Gaussian, Normal
+        >>> bool(AlphaDivergence(Normal(2).log_prob)(Gaussian(2), torch.zeros(64, 2), None, None).abs() < 1e-5)
+        True
+    """
+
+    def __init__(self, log_density: LogDensity, *, alpha: float = 0.5) -> None:
+        if not 0 <= alpha < 1:
+            raise ConfigError(f"AlphaDivergence: expected alpha in [0, 1); got {alpha}. Take ReverseKL for 1.")
+        self.log_density = log_density
+        self.alpha = float(alpha)
+
+    def __call__(self, flow: Distribution, x: Tensor, context: Tensor | None, weight: Tensor | None) -> Tensor:
+        drawn, log_q = _drawn(flow, x.shape[0], path=True)
+        log_w, power = self.log_density(drawn) - log_q, 1 - self.alpha
+        bound = ((power * log_w).logsumexp(0) - math.log(len(log_w))) / power
+        share = (power * log_w.detach()).softmax(0)
+        through = ((self.alpha * share + power * share.square()) * log_w).sum()  # its gradient is the bound's
+        return -(bound.detach() + through - through.detach())
 
 
 def _drawn(flow: Distribution, count: int, *, path: bool) -> tuple[Tensor, Tensor]:
