@@ -25,12 +25,13 @@ Design = Callable[[Columns], tuple[Tensor, list[Tensor]]]
 
 @dataclass(frozen=True)
 class Case:
-    """A posterior, its reference draws `(10, 1000, k)`, and how draws by name become rows like them."""
+    """A posterior, its reference draws `(10, 1000, k)`, how draws by name become rows like them, and its data."""
 
     name: str
     target: Target
     draws: np.ndarray
     rows: Callable[[dict[str, np.ndarray]], np.ndarray]
+    given: dict[str, np.ndarray]
 
 
 def names(folder: Path) -> list[str]:
@@ -45,34 +46,37 @@ def load(folder: Path, name: str) -> Case:
     with np.load(folder / name / "draws.npz") as held:
         draws = held["draws"]
     if name.startswith("eight_schools"):
-        return Case(name, _schools(data), draws, _schools_rows)
+        given = {key: np.array(data[key], dtype=float) for key in ("y", "sigma")}
+        return Case(name, _schools(data), draws, _schools_rows, given)
     given = {key: torch.tensor(value, dtype=torch.float64) for key, value in data.items() if isinstance(value, list)}
     y, parts = _DESIGNS[name](given)
-    target = _regression(y, torch.stack([torch.ones_like(y), *parts]), _prior(name, data))
-    return Case(name, target, draws, lambda found: np.column_stack([found["beta"], found["sigma"]]))
+    design = torch.stack([torch.ones_like(y), *parts])
+    known: dict[str, np.ndarray] = {"y": y.numpy(), "design": design.numpy()}
+    if name.startswith("kilpisjarvi"):
+        known["middle"] = np.array([data["pmualpha"], data["pmubeta"]])
+        known["scale"] = np.array([data["psalpha"], data["psbeta"]])
+    if name.startswith("kidiq-"):
+        known["cauchy"] = np.array(2.5)
+    target = _regression(y, design, known)
+    return Case(name, target, draws, lambda found: np.column_stack([found["beta"], found["sigma"]]), known)
 
 
-def _regression(y: Tensor, design: Tensor, prior: Callable[[Tensor, Tensor], Tensor]) -> Target:
-    """`y ~ normal(beta design, sigma)` with `design` of a row for each coefficient."""
+def _regression(y: Tensor, design: Tensor, given: dict[str, np.ndarray]) -> Target:
+    """`y ~ normal(beta design, sigma)` with `design` of a row for each coefficient; priors where data name them."""
     k, n = design.shape
+    prior = {key: torch.from_numpy(given[key]) for key in ("middle", "scale") if key in given}
 
     def log_density(x: Tensor) -> Tensor:
         beta, sigma = x[..., :k], x[..., k]
-        square = (y - beta @ design).square().sum(-1)
-        return -0.5 * square / sigma.square() - n * sigma.log() + prior(beta, sigma)
+        value = -0.5 * (y - beta @ design).square().sum(-1) / sigma.square() - n * sigma.log()
+        if prior:  # beta ~ normal(middle, scale)
+            value = value - 0.5 * ((beta - prior["middle"]) / prior["scale"]).square().sum(-1)
+        if "cauchy" in given:  # sigma ~ cauchy(0, 2.5)
+            value = value - torch.log1p((sigma / 2.5).square())
+        return value
 
     space = Space((k + 1,), (*[REAL] * k, POSITIVE))
     return Target.from_torch(log_density, space, names={"beta": (k,), "sigma": ()})
-
-
-def _prior(name: str, data: dict[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
-    if name.startswith("kidiq-"):  # sigma ~ cauchy(0, 2.5)
-        return lambda beta, sigma: -torch.log1p((sigma / 2.5).square())
-    if name.startswith("kilpisjarvi"):
-        middle = torch.tensor([data["pmualpha"], data["pmubeta"]], dtype=torch.float64)
-        scale = torch.tensor([data["psalpha"], data["psbeta"]], dtype=torch.float64)
-        return lambda beta, sigma: -0.5 * ((beta - middle) / scale).square().sum(-1)
-    return lambda beta, sigma: torch.zeros_like(sigma)
 
 
 def _schools(data: dict[str, Any]) -> Target:
