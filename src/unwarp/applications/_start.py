@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -143,7 +142,7 @@ def spread(found: list[Normal]) -> Normal:
     from sklearn.covariance import ledoit_wolf
 
     means = torch.stack([one.mean for one in found])
-    between = torch.from_numpy(ledoit_wolf(means.numpy())[0]).to(means)
+    between = torch.from_numpy(ledoit_wolf(means.numpy())[0]).to(means) if len(found) > 1 else 0.0
     within = torch.stack([one.factor @ one.factor.mT for one in found]).mean(0)
     return Normal(means.mean(0), torch.linalg.cholesky(between + within))
 
@@ -198,6 +197,3 @@ def _local(target: Target, u: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
 
 def _finite(value: Tensor) -> Tensor:
     return torch.where(value.isfinite(), value, -torch.inf)
-
-
-Search = Callable[[Target], list[Normal]]

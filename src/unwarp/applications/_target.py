@@ -17,7 +17,7 @@ from unwarp.applications._draws import named
 from unwarp.errors import ConfigError, ShapeError
 from unwarp.transforms import Unconstrain
 
-__all__ = ["Target"]
+__all__ = ["Target", "need", "outside"]
 
 LogDensity = Callable[[Tensor], Tensor]
 
@@ -78,7 +78,7 @@ class Target:
         Raises:
             ConfigError: when JAX is not installed.
         """
-        return jax_function(self.to_numpy(), _need("jax"))
+        return jax_function(self.to_numpy(), need("jax"))
 
     @classmethod
     def from_torch(
@@ -139,7 +139,7 @@ class Target:
             slopes = np.zeros_like(x) if gradient is None else np.array([np.asarray(gradient(row)) for row in x])
             return values, slopes.reshape(x.shape)
 
-        made = cls.from_torch(_outside(both), space, names=names)
+        made = cls.from_torch(outside(both), space, names=names)
         return _copy(made, differentiable=gradient is not None)
 
     @classmethod
@@ -151,92 +151,36 @@ class Target:
         names: Sequence[str] | Mapping[str, Sequence[int]] = (),
     ) -> Target:
         """From a log density written in JAX, of one vector of parameters, `(d,) -> ()`; compiled once a batch size."""
-        jax = _need("jax")
-        compiled = jax.jit(jax.vmap(jax.value_and_grad(log_density)))
+        from unwarp.applications._foreign import jax_slopes
 
-        def both(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            values, slopes = compiled(x)
-            return np.asarray(values), np.asarray(slopes)
-
-        return cls.from_torch(_outside(both), space, names=names)
+        return cls.from_torch(outside(jax_slopes(log_density)), space, names=names)
 
     @classmethod
     def from_numpyro(cls, model: Callable[..., Any], *args: Any, **kwargs: Any) -> Target:
-        """From a NumPyro model and its arguments; parameters keep their names, shapes and constraints."""
-        jax, util = _need("jax"), _need("numpyro.infer.util")
-        found = util.initialize_model(jax.random.PRNGKey(0), model, model_args=args, model_kwargs=kwargs)
-        start, unravel = _need("jax.flatten_util").ravel_pytree(found.param_info.z)
-        compiled = jax.jit(jax.vmap(jax.value_and_grad(lambda u: -found.potential_fn(unravel(u)))))
-        places = {name: np.asarray(value).shape for name, value in found.postprocess_fn(found.param_info.z).items()}
-        wanted = [name for name in places if name in found.param_info.z]
+        """From a NumPyro model and its arguments; parameters keep their names, shapes and constraints.
 
-        def constrained(u: Any) -> Any:
-            values = found.postprocess_fn(unravel(u))
-            return jax.numpy.concatenate([jax.numpy.ravel(values[name]) for name in wanted])
+        Where a parameter's support depends on another parameter there is no way back from constrained draws.
+        """
+        from unwarp.applications._foreign import numpyro_parts
 
-        outward = jax.jit(jax.vmap(constrained))
-
-        def both(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            values, slopes = compiled(u)
-            return np.asarray(values), np.asarray(slopes)
-
-        def to_constrained(u: Tensor) -> tuple[Tensor, Tensor]:
-            x = torch.from_numpy(np.array(outward(u.detach().numpy()))).to(u)
-            return x, x.new_full((len(x),), torch.nan)
-
-        return cls(
-            int(start.size), _outside(both), to_constrained, _no_way_back("NumPyro"), {n: places[n] for n in wanted}
-        )
+        return cls(*numpyro_parts(model, args, kwargs))
 
     @classmethod
     def from_pymc(cls, model: Any) -> Target:
-        """From a PyMC model; parameters keep their names, shapes and constraints."""
-        point = model.initial_point()
-        names = [variable.name for variable in model.value_vars]
-        shapes = {name: np.shape(point[name]) for name in names}
-        log_density, slope = model.compile_logp(), model.compile_dlogp()
-        free = [variable.name for variable in model.free_RVs]
-        outward = model.compile_fn(
-            [model.replace_rvs_by_values([v])[0] for v in model.free_RVs], inputs=model.value_vars
-        )
+        """From a PyMC model; parameters keep their names, shapes and constraints. All rows are one compiled call."""
+        from unwarp.applications._foreign import pymc_parts
 
-        def points(u: np.ndarray) -> dict[str, np.ndarray]:
-            parts = np.split(u, np.cumsum([int(np.prod(shapes[name])) for name in names])[:-1])
-            return {name: part.reshape(shapes[name]) for name, part in zip(names, parts, strict=True)}
-
-        def both(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            each = [points(row) for row in u]
-            return np.array([float(log_density(p)) for p in each]), np.array([np.asarray(slope(p)) for p in each])
-
-        def to_constrained(u: Tensor) -> tuple[Tensor, Tensor]:
-            rows = [np.concatenate([np.ravel(v) for v in outward(points(row))]) for row in u.detach().double().numpy()]
-            x = torch.from_numpy(np.array(rows)).to(u)
-            return x, x.new_full((len(x),), torch.nan)
-
-        sizes = {name: np.shape(v) for name, v in zip(free, outward(point), strict=True)}
-        dim = sum(int(np.prod(shape)) for shape in shapes.values())
-        return cls(dim, _outside(both), to_constrained, _no_way_back("PyMC"), sizes)
+        return cls(*pymc_parts(model))
 
     @classmethod
     def from_bridgestan(cls, model: Any) -> Target:
-        """From a `bridgestan.StanModel`, whose parameters keep their names and constraints."""
+        """From a `bridgestan.StanModel`, whose parameters keep their names and constraints.
 
-        def both(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            pairs = [model.log_density_gradient(row, propto=False, jacobian=True) for row in u]
-            return np.array([value for value, _ in pairs]), np.array([slope for _, slope in pairs])
+        Written to BridgeStan's documented interface and not run against it: it needs a C++ toolchain.
+        """
+        from unwarp.applications._foreign import bridgestan_parts
 
-        def to_constrained(u: Tensor) -> tuple[Tensor, Tensor]:
-            rows = [model.param_constrain(row) for row in u.detach().double().numpy()]
-            x = torch.from_numpy(np.array(rows)).to(u)
-            return x, x.new_full((len(x),), torch.nan)
-
-        def to_unconstrained(x: Tensor) -> tuple[Tensor, Tensor]:
-            rows = [model.param_unconstrain(row) for row in x.detach().double().numpy()]
-            u = torch.from_numpy(np.array(rows)).to(x)
-            return u, u.new_full((len(u),), torch.nan)
-
-        sizes = dict.fromkeys(model.param_names(), ())
-        return cls(model.param_unc_num(), _outside(both), to_constrained, to_unconstrained, sizes)
+        return cls(*bridgestan_parts(model))
 
 
 class _Outside(torch.autograd.Function):
@@ -254,7 +198,8 @@ class _Outside(torch.autograd.Function):
         return grad.unsqueeze(-1) * slopes, None
 
 
-def _outside(both: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> LogDensity:
+def outside(both: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> LogDensity:
+    """A log density from a function that gives values and slopes of rows in numpy."""
     return lambda x: _Outside.apply(x, both)  # pyright: ignore[reportReturnType]
 
 
@@ -276,17 +221,8 @@ def _copy(target: Target, **changes: Any) -> Target:
     return replace(target, **changes)
 
 
-def _no_way_back(name: str) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    def refuse(_: Tensor) -> tuple[Tensor, Tensor]:
-        raise ConfigError(
-            f"Target: expected unconstrained draws for a {name} model; got constrained ones. Give the sampler's own "
-            "unconstrained draws."
-        )
-
-    return refuse
-
-
-def _need(module: str) -> Any:
+def need(module: str) -> Any:
+    """A package that not everybody has."""
     from importlib import import_module
 
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -40,18 +41,19 @@ Floats = NDArray[np.float64]
 OBJECTIVES = ("auto", "reverse_kl", "importance", "alpha", "tempered", "bootstrap")
 _RATES = (1e-2, 3e-3, 1e-3)
 _LOOKED = 32  # starts of the search for modes
+_SCOUTS = 512  # draws that come down from far around
 _LIGHT = 11.5  # nats by which a mode may be lighter than the heaviest and still count
 _PARTICLES = 4000
-_HOT = (16.0, 8.0, 4.0, 2.0)
+_HOT = (8.0, 4.0, 2.0)
 _FARTHEST = 1e12
 _EVEN = 0.5, 0.9  # effective shares of the weights that are uneven, and nearly even
 _STRONG = 0.5  # correlation
 _TAIL = 0.05  # 1 / degrees of freedom that tails have at least
-_STILL_MOVING = 100  # draws at which a density is tried first
+_TRIED = 100  # draws at which a density is tried first
 
 
 @dataclass
-class Learning:
+class _Learning:
     """What is asked for, and how often the density was not finite."""
 
     target: Target
@@ -117,7 +119,7 @@ def learned(
     if objective not in OBJECTIVES:
         words = ", ".join(f'"{word}"' for word in OBJECTIVES)
         raise ConfigError(f"fit_posterior: expected an objective of {words}; got {objective!r}. Choose one.")
-    task = Learning(target, recipe, options, draws, steps, seed, progress)
+    task = _Learning(target, recipe, options, draws, steps, seed, progress)
     generator = Generator().manual_seed(seed)
     _try(target, generator)
     with torch.random.fork_rng(devices=[]):
@@ -148,7 +150,7 @@ def new_flow(recipe: str, dim: int, options: Mapping[str, Any], seed: int) -> Fl
 
 def _try(target: Target, generator: Generator) -> None:
     """See that the density has values and a gradient where one begins."""
-    u = starts(target.dim, _STILL_MOVING, generator).requires_grad_()
+    u = starts(target.dim, _TRIED, generator).requires_grad_()
     value = target.log_density(u)
     if not bool(value.isfinite().any()):
         what = "NaN" if bool(value.isnan().any()) else "infinite values alone"
@@ -160,8 +162,15 @@ def _try(target: Target, generator: Generator) -> None:
 
 
 def _modes(target: Target, generator: Generator) -> list[Normal]:
-    """The modes that count, the heaviest first."""
+    """The modes that count, the heaviest first: from starts around 0, and from draws that come down from far around.
+
+    The first find what is far off, the second narrow modes beside wide ones, which few starts are near to.
+    """
     found = distinct(target, climb(target, starts(target.dim, _LOOKED, generator)), generator)
+    unit = Normal(torch.zeros(target.dim, dtype=torch.float64), 5 * torch.eye(target.dim, dtype=torch.float64))
+    wide = spread(found).wider(3.0) if found else unit
+    rows = annealed(wide.draw(_SCOUTS, generator), wide.log_prob, target.log_density, moves=1)
+    found = distinct(target, [*found, *climb(target, rows[:: _SCOUTS // _LOOKED])], generator)
     return [one for one in found if one.log_mass > found[0].log_mass - _LIGHT]
 
 
@@ -178,7 +187,7 @@ def _near(target: Target, modes: list[Normal], generator: Generator) -> Normal:
     return law
 
 
-def _direct(task: Learning, modes: list[Normal], objective: str, generator: Generator) -> Flow:
+def _direct(task: _Learning, modes: list[Normal], objective: str, generator: Generator) -> Flow:
     """By draws of the flow, from a normal law on: a search for the rate, then rounds until nothing is to be gained."""
     around = _near(task.target, modes, generator).draw(_PARTICLES, generator)
     goals: dict[str, Callable[[], Objective]] = {
@@ -187,18 +196,19 @@ def _direct(task: Learning, modes: list[Normal], objective: str, generator: Gene
         "alpha": lambda: AlphaDivergence(task.log_density),
     }
     goal = goals[objective]()
-    flow = task.flow(around, several=False)
-    if _is_done(task, flow):
-        return flow
+    start = task.flow(around, several=False)
+    if _is_done(task, start):
+        return start
+    _thicken(start)
     tried: list[tuple[float, float]] = []
     for rate in _RATES:
-        flow = task.flow(around, several=False)
+        flow = copy.deepcopy(start)
         task.train(flow, goal, rate, task.steps // 20)
         tried.append((_elbo(task, flow), rate))
-    return _in_rounds(task, task.flow(around, several=False), goal, max(tried)[1], task.steps)
+    return _in_rounds(task, start, goal, max(tried)[1], task.steps)
 
 
-def _in_rounds(task: Learning, flow: Flow, goal: Objective, rate: float, steps: int) -> Flow:
+def _in_rounds(task: _Learning, flow: Flow, goal: Objective, rate: float, steps: int) -> Flow:
     """Two rounds, and a last one of smaller steps unless nothing is left to gain.
 
     What comes last follows from how even the weights are by then: nearly even ones want tails a little heavier than a
@@ -210,32 +220,32 @@ def _in_rounds(task: Learning, flow: Flow, goal: Objective, rate: float, steps: 
             return flow
     share = effective_size(_weights(task, flow)) / _PARTICLES
     if share > _EVEN[1]:
-        _hold_tails(flow)
+        _thicken(flow, hold="yes")
     if share < _EVEN[0] and isinstance(goal, ReverseKL) and task.mends:
         goal = ImportanceWeighted(task.log_density)
     task.train(flow, goal, 0.5 * rate, steps // 2)
     return flow
 
 
-def _hold_tails(flow: Flow) -> None:
-    """Tails at least a little heavier than a normal law's from here on."""
+def _thicken(flow: Flow, *, hold: Literal["no", "yes"] = "no") -> None:
+    """Tails at least a little heavier than a normal law's; held so from here on if asked for."""
     for part in flow.transform.parts:
         if isinstance(part, Elementwise) and isinstance(part.univariate, HeavyTail):
             part.params.data.clamp_(min=_TAIL)
-            part.params.requires_grad_(requires_grad=False)
+            part.params.requires_grad = hold == "no"
 
 
-def _tempered(task: Learning, modes: list[Normal], generator: Generator) -> Flow:
+def _tempered(task: _Learning, modes: list[Normal], generator: Generator) -> Flow:
     """By draws of the flow at falling temperatures."""
     hot = replace(task.target, log_density=lambda u: task.target.log_density(u) / _HOT[0])
     around = _near(hot, _modes(hot, generator), generator).draw(_PARTICLES, generator)
     flow = task.flow(around, several=len(modes) > 1)
     for temperature in _HOT:
-        task.train(flow, ReverseKL(task.log_density, temperature=temperature), _RATES[1], task.steps // 8)
+        task.train(flow, ReverseKL(task.log_density, temperature=temperature), _RATES[0], task.steps // 6)
     return _in_rounds(task, flow, ReverseKL(task.log_density), _RATES[1], task.steps // 2)
 
 
-def _bootstrapped(task: Learning, modes: list[Normal], generator: Generator) -> Flow:
+def _bootstrapped(task: _Learning, modes: list[Normal], generator: Generator) -> Flow:
     """By draws that come down from a wide normal law over all modes, then by those that the flow itself finds."""
     wide = spread(modes) if len(modes) > 1 else _near(task.target, modes, generator).wider(1.5)
     rows = annealed(wide.draw(2 * _PARTICLES, generator), wide.log_prob, task.target.log_density)
@@ -245,16 +255,16 @@ def _bootstrapped(task: Learning, modes: list[Normal], generator: Generator) -> 
     return flow
 
 
-def _elbo(task: Learning, flow: Flow) -> float:
+def _elbo(task: _Learning, flow: Flow) -> float:
     value = float(log_ratios(flow.eval(), task.target, drawn(flow, 1000, task.seed)).mean())
     return value if math.isfinite(value) else -math.inf
 
 
-def _weights(task: Learning, flow: Flow) -> Floats:
+def _weights(task: _Learning, flow: Flow) -> Floats:
     return log_ratios(flow.eval(), task.target, drawn(flow, _PARTICLES, task.seed + 1))
 
 
-def _is_done(task: Learning, flow: Flow) -> bool:
+def _is_done(task: _Learning, flow: Flow) -> bool:
     """Is the bound nearer to the evidence than its own standard error?"""
     log_weight = _weights(task, flow)
     if not math.isfinite(float(log_weight.min())):
@@ -292,8 +302,6 @@ def _place(flow: Flow, rows: Tensor, seed: int) -> None:
             part.adapt(plain)
         elif isinstance(part, Elementwise):
             part.adapt(rows)
-            if isinstance(part.univariate, HeavyTail):
-                part.params.data.clamp_(min=_TAIL)
         else:
             break
         with torch.no_grad():

@@ -79,7 +79,7 @@ class Bootstrap:
         for i, (_, log_weight, log_then) in enumerate(self._held):
             here = (index >= starts[i]) & (index < starts[i + 1])
             at = index[here] - starts[i]
-            log_weight[at] = log_weight[at] + (change[here] - (log_then[at] - log_then[at]))
+            log_weight[at] = log_weight[at] + change[here]
             log_then[at] = log_then[at] - change[here]
 
     @torch.no_grad()
