@@ -104,7 +104,8 @@ def test_each_objective_learns_a_skewed_density(objective: str) -> None:
         return 2 * x[:, 1].log() - x[:, 1] - 0.5 * (x[:, 0] - x[:, 1]).square()
 
     target = Target.from_torch(gamma, Space((2,), (REAL, POSITIVE)), names=["a", "b"])
-    q = fit_posterior(target, objective=objective, max_steps=400, draws=128, flow_options=SMALL)  # pyright: ignore[reportArgumentType]
+    options = {} if objective == "tempered" else SMALL  # that one has the farthest to go
+    q = fit_posterior(target, objective=objective, max_steps=400, draws=128, flow_options=options)  # pyright: ignore[reportArgumentType]
     assert q.diagnose().effective > 0.7
     assert q.sample(4000)["b"].mean() == pytest.approx(3.0, abs=0.15)
     assert q.sample(4000)["a"].std() == pytest.approx(2.0, abs=0.2)

@@ -239,9 +239,10 @@ def fit_posterior(
 ) -> Posterior:
     """A posterior as a flow: learned from a log density, or from draws.
 
-    From a `Target` alone: variational inference. A Gaussian is brought near to it first and sets the flow's place and
-    scale; then short runs choose the learning rate, and a long one minimises the divergence with gradients along the
-    path of the draws.
+    From a `Target` alone: variational inference. Its modes are looked for first, in whatever units, and a normal law
+    near to it sets the flow's place, scales and correlations. With one mode, short runs choose the learning rate and
+    rounds of training follow until the evidence's bound is nearer to the evidence than its own error. With several,
+    draws are brought down from a wide law over all of them, and then the flow learns from its own annealed draws.
 
     From draws (ArviZ, xarray, dict, data frame or array), with or without a `Target`: maximum likelihood on the first
     half of each chain with a target, so that the other half can judge, otherwise on all.
@@ -250,9 +251,12 @@ def fit_posterior(
         given: a target, or draws of the parameters.
         target: of the draws: their log density and bounds; of the draws' parameters, those that it names are taken.
         support: of draws without a target, where their parameters live, by name: real if not said.
-        flow: a recipe; by default `realnvp` of ten layers for a target, what suits their number for draws.
+        flow: a recipe; by default `realnvp` for a target, `nsf` where it has several modes, and for draws what suits
+            their number.
         flow_options: of the recipe.
-        objective: "reverse_kl", or "importance" for wider tails.
+        objective: "auto" takes "reverse_kl", ended by "importance" where weights stay uneven, or "bootstrap" where
+            there are several modes; "alpha" is between the first two, "tempered" cools the density from hot to its
+            own temperature.
         draws: of the flow in one step.
         max_steps: of training.
         max_seconds: of training on draws.

@@ -69,6 +69,7 @@ def annealed(
     r"""Draws of one density turned into draws of another, by a bridge $p_0^{1-\beta} p_1^\beta$ in stages.
 
     A stage goes as far as leaves the weights worth 80 % of the draws; then they are drawn anew by weight and moved.
+    Use it to find modes and to have draws from which a flow can start. Randomness is torch's own.
 
     Args:
         x: draws of the start, `(n, dim)`.
@@ -78,6 +79,13 @@ def annealed(
         leaps: leapfrog steps of a move.
 
     Source: Del Moral, Doucet and Jasra, *Sequential Monte Carlo Samplers*, 2006.
+
+    Example:
+        >>> from unwarp.distributions import Normal
+        >>> base, _ = Normal(2), torch.manual_seed(0)
+        >>> x = annealed(base.sample((500,)), base.log_prob, lambda at: base.log_prob(at - 5.0))
+        >>> bool((x.mean(0) - 5.0).abs().max() < 0.5)
+        True
     """
     beta, hmc = 0.0, Moves(x.std(0).clamp(min=1e-12), leaps=leaps)
     for _ in range(_STAGES):
