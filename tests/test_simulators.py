@@ -133,6 +133,15 @@ def test_torch_goes_in_as_numpy_does(prior: Box) -> None:
     assert model.posterior(torch.tensor([0.0, 1.0])).sample(3).shape == (3, 2)
 
 
+def test_parameters_of_float32_may_reach_the_ends() -> None:
+    prior = Box([0.1], [0.3])
+    theta = torch.linspace(0.1, 0.3, 60).unsqueeze(-1)
+    assert not prior.contains(theta.numpy()).all()
+    NPE(prior, **(QUICK | {"max_steps": 2})).fit(theta, theta)
+    with pytest.raises(DataError, match="1 outside"):
+        NPE(prior, **QUICK).fit(torch.cat([theta, torch.tensor([[0.301]])]), torch.zeros(61, 1))
+
+
 def test_many_observations_at_once(npe: NPE) -> None:
     x = shifted(npe.prior.sample(7))
     draws = npe.sample(x, 5)

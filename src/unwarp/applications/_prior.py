@@ -71,6 +71,17 @@ class Prior(ABC):
         """Which rows of `(n, dim)` are inside the support."""
         return self.space.contains(self.rows(theta)).numpy()
 
+    def nudged(self, theta: ArrayLike) -> Floats:
+        """Parameters `(n, dim)` that rounding put on an interval's end or just beyond, moved inside; others as is."""
+        rows = self.rows(theta).numpy().copy()
+        for i, support in enumerate(self.space.supports):
+            if isinstance(support, Interval):
+                slack = _ROUNDING * (support.high - support.low)
+                near = (rows[:, i] >= support.low - slack) & (rows[:, i] <= support.high + slack)
+                low, high = np.nextafter(support.low, np.inf), np.nextafter(support.high, -np.inf)
+                rows[:, i] = np.where(near, np.clip(rows[:, i], low, high), rows[:, i])
+        return rows
+
     def log_prob(self, theta: ArrayLike) -> Floats:
         """Log density of parameters `(n, dim)`, nats; minus infinity outside the support."""
         rows = self.rows(theta)
@@ -233,6 +244,7 @@ class Box(Prior):
         return theta.clamp(torch.from_numpy(low).to(theta), torch.from_numpy(high).to(theta))
 
 
+_ROUNDING = 1e-6  # of an interval's width, that float32 may be off
 _LEAST = 1e-15  # share of a box's width at which its edge counts as reached
 _HALF_LOG_TAU = 0.9189385332046727
 

@@ -66,6 +66,7 @@ def pairs(where: str, prior: Prior, theta: Any, x: Any) -> Simulations:
             "others NaN or infinite. Mend the simulator."
         )
     rows, seen = rows[finite], seen[finite]
+    rows = prior.nudged(rows)
     outside = int((~prior.contains(rows)).sum())
     if outside:
         raise DataError(
