@@ -176,8 +176,8 @@ def summary(cells: dict[str, dict[str, Any]]) -> str:
         ])  # fmt: skip
     rows.sort(key=lambda row: (int(row[1]), row[0], int(row[2])))
     header = [
-        "task", "simulations", "seed", "draws", "C2ST", "NPE, published", "SNPE, published", "cpu s", "share of sbi's s",
-        "outside of 1e6", "p of calibration", "90 % holds", "s for 10,000 draws",
+        "task", "simulations", "seed", "draws", "C2ST", "NPE, published", "SNPE, published", "cpu s",
+        "share of sbi's s", "outside of 1e6", "p of calibration", "90 % holds", "s for 10,000 draws",
     ]  # fmt: skip
     return _record.table(rows, header)
 
