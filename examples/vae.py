@@ -54,6 +54,11 @@ class Options:
     hidden: int = 256
     told: int = 32
 
+    @property
+    def context(self) -> int:
+        """All that the encoder tells."""
+        return 2 * self.latent + self.told
+
 
 class First(nn.Module):
     """The first numbers of the context as they are, for a layer that asks a network `net(nothing, context)`."""
@@ -73,7 +78,7 @@ def posterior(options: Options) -> Flow:
     All layers see what the encoder tells: its first numbers are place and scale themselves. The flow starts as the
     identity, so that each of these posteriors starts as the mean-field one.
     """
-    size, context = options.latent, 2 * options.latent + options.told
+    size, context = options.latent, options.context
     parts: list[Transform] = [Inverse(Elementwise(size, Affine(5.0), net=First(2 * size), context=context))]
     if options.posterior == "planar":
         parts.append(flow("planar", size, context=context, layers=10, hidden=(32,), explicit="sampling").transform)
@@ -108,10 +113,9 @@ class VAE(Distribution):
     def __init__(self, options: Options) -> None:
         super().__init__(Space((options.pixels,)))
         self.options = options
-        self.posterior = posterior(options)
-        (tells,) = self.posterior.context_shape or (0,)
-        self.encoder = network(options.pixels, options.hidden, tells)
+        self.encoder = network(options.pixels, options.hidden, options.context)  # first: a seed has one start for all
         self.decoder = network(options.latent, options.hidden, options.pixels)
+        self.posterior = posterior(options)
         self.prior = prior(options)
 
     @property
