@@ -32,6 +32,7 @@ VARIANTS = [  # prior, posterior
     ("gaussian", "planar"),
     ("realnvp", "spline"),
 ]
+FURTHER = [("gaussian", posterior, True) for posterior in ("mean-field", "spline", "iaf", "planar")]
 SETTINGS = {"batch": 64, "lr": 2e-3, "hidden": 128, "binarised": 0}
 
 
@@ -46,13 +47,15 @@ def example() -> Any:
     return module
 
 
-def measure(vae: Any, settings: dict[str, Any], prior: str, posterior: str, seed: int, path: Path) -> dict[str, Any]:
+def measure(
+    vae: Any, settings: dict[str, Any], prior: str, posterior: str, seed: int, path: Path, start: Any = None
+) -> dict[str, Any]:
     """Train one model, keep it, and bound what it says of the test images."""
     train, test = vae.images(settings["data"], binarised=settings["binarised"])
     options = vae.Options(train.shape[1], settings["latent"], posterior, prior, settings["hidden"])
     began = time.process_time()
     how = {name: settings[name] for name in ("steps", "batch", "lr")}
-    model = vae.trained(options, train, seed=seed, **how)
+    model = vae.trained(options, train, seed=seed, start=start, **how)
     seconds = time.process_time() - began
     path.parent.mkdir(parents=True, exist_ok=True)
     vae.save(model, path)
@@ -121,6 +124,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--latent", type=int, default=4, help="numbers of a code")
     parser.add_argument("--steps", type=int, default=3_000)
+    parser.add_argument("--further", type=int, default=2_000, help="steps from a trained mean-field model")
     parser.add_argument("--draws", type=int, default=200, help="K of the importance-weighted bound")
     parser.add_argument("--test-rows", type=int, default=1_000)
     parser.add_argument("--pictures", type=Path, default=None, help="folder for samples and reconstructions")
@@ -134,17 +138,22 @@ def main() -> None:
     if asked.quick:
         settings |= {"data": "digits", "steps": 20, "draws": 8, "test_rows": 40, "hidden": 32}
         asked.seeds, asked.out = asked.seeds[:1], asked.out or _record.SCRATCH / "vae-quick.json"
+    further = settings | {"steps": min(asked.further, settings["steps"]), "after": settings["steps"]}
     vae, models = example(), _record.SCRATCH / ("vae-quick" if asked.quick else "vae")
     record = _record.Record("vae", threads=1, path=asked.out)
-    for prior, posterior in VARIANTS:
+    for prior, posterior, goes_on in [
+        *((*each, False) for each in VARIANTS[:2]),
+        *FURTHER,
+        *((*each, False) for each in VARIANTS[2:]),
+    ]:
         for seed in asked.seeds:
-            where = f"{prior}/{posterior}/{seed}"
-            if asked.rerun or not record.has(where, settings):
-                path = models / f"{prior}-{posterior}-{seed}.safetensors"
+            where = f"{prior}/{posterior}/{'further/' if goes_on else ''}{seed}"
+            how = further if goes_on else settings
+            if asked.rerun or not record.has(where, how):
+                path = models / f"{where.replace('/', '-')}.safetensors"
+                start = vae.load(models / f"{prior}-mean-field-{seed}.safetensors") if goes_on else None
                 started = _record.now()
-                record.put(
-                    where, measure(vae, settings, prior, posterior, seed, path), settings=settings, started=started
-                )
+                record.put(where, measure(vae, how, prior, posterior, seed, path, start), settings=how, started=started)
                 print(f"{where}: {record.cells()[where]['bound']:.3f}", flush=True)
     if asked.pictures is not None:
         pictures(vae, asked.pictures, models, settings["data"])

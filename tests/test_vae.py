@@ -83,6 +83,15 @@ def test_draws_have_the_density_that_is_told(name: str) -> None:
     assert torch.allclose(q.log_prob(z, told), log_q, atol=1e-6)
 
 
+def test_models_of_a_seed_start_alike() -> None:
+    """So that what comes of them differs by their flows: the same weights, and flows that are the identity."""
+    found = []
+    for posterior, prior in (("mean-field", "gaussian"), ("planar", "maf"), ("iaf", "realnvp"), ("spline", "spline")):
+        generator = torch.Generator().manual_seed(1)
+        found.append(made(small(posterior, prior)).log_weights(torch.ones(3, 64), 2, generator=generator))
+    assert all(torch.allclose(each, found[0], atol=1e-4) for each in found)
+
+
 @pytest.mark.parametrize("prior", get_args(example.Prior))
 def test_draws_of_every_prior_are_images(prior: str) -> None:
     vae = made(small("mean-field", prior))
