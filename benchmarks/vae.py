@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import re
 import statistics
 import sys
 import time
@@ -24,15 +25,19 @@ import _record
 import numpy as np
 import torch
 
-VARIANTS = [  # prior, posterior
-    ("gaussian", "mean-field"),
-    ("realnvp", "mean-field"),
-    ("gaussian", "spline"),
-    ("gaussian", "iaf"),
-    ("gaussian", "planar"),
-    ("realnvp", "spline"),
+ROWS = [  # prior, posterior, and whether training goes on from a mean-field model
+    ("gaussian", "mean-field", False),
+    ("realnvp", "mean-field", False),
+    ("gaussian", "mean-field", True),
+    ("gaussian", "spline", True),
+    ("gaussian", "iaf", True),
+    ("gaussian", "planar", True),
+    ("gaussian", "spline", False),
+    ("realnvp", "spline", False),
+    ("gaussian", "iaf", False),
+    ("gaussian", "planar", False),
 ]
-FURTHER = [("gaussian", posterior, True) for posterior in ("mean-field", "spline", "iaf", "planar")]
+DRAWN = ["gaussian-mean-field", "realnvp-mean-field", "gaussian-spline-further"]
 SETTINGS = {"batch": 64, "lr": 2e-3, "hidden": 128, "binarised": 0}
 
 
@@ -74,11 +79,11 @@ def measure(
 
 
 def pictures(vae: Any, folder: Path, models: Path, data: str) -> None:
-    """Samples of each variant, two lines each, and reconstructions by the first and the last kind of posterior."""
+    """Samples of models of the first seed, two lines each, and test images through codes and back, one line each."""
     _, test = vae.images(data)
     drawn, back = [], [test[:20]]
-    for prior, posterior in VARIANTS:
-        model = vae.load(models / f"{prior}-{posterior}-0.safetensors")
+    for name in DRAWN:
+        model = vae.load(models / f"{name}-0.safetensors")
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             drawn.append(vae.tiled(model.means((40,), generator=generator), 20))
@@ -96,25 +101,29 @@ def spread(values: list[float]) -> str:
 
 
 def summary(cells: dict[str, dict[str, Any]]) -> str:
-    """One line a variant; gains are over the first variant of the same seed."""
+    """One line a variant; gains are over the mean-field model with the same seed and steps."""
     lines = []
-    for prior, posterior in VARIANTS:
-        own = {key.split("/")[-1]: cell for key, cell in cells.items() if key.startswith(f"{prior}/{posterior}/")}
+    for prior, posterior, goes_on in ROWS:
+        end = "further/" if goes_on else ""
+        own = {k.split("/")[-1]: v for k, v in cells.items() if re.fullmatch(rf"{prior}/{posterior}/{end}\d+", k)}
         if not own:
             continue
-        first = {seed: cells.get(f"gaussian/mean-field/{seed}") for seed in own}
+        plain = (prior, posterior) == ("gaussian", "mean-field")
+        first = {seed: cells.get(f"gaussian/mean-field/{end}{seed}") for seed in own}
         gains = [own[seed]["bound"] - cell["bound"] for seed, cell in first.items() if cell is not None]
+        settings = next(iter(own.values()))["settings"]
         lines.append([
             prior,
             posterior,
+            f"{settings['after']} + {settings['steps']}" if goes_on else str(settings["steps"]),
             spread([cell["elbo"] for cell in own.values()]),
             spread([cell["bound"] for cell in own.values()]),
-            spread(gains) if gains else "-",
-            f"{sum(gain > 0 for gain in gains)} of {len(gains)}",
+            "" if plain or not gains else spread(gains),
+            "" if plain else f"{sum(gain > 0 for gain in gains)} of {len(gains)}",
             f"{max(cell['bound_se'] for cell in own.values()):.2f}",
             f"{statistics.mean(cell['train_seconds'] for cell in own.values()):.0f}",
         ])  # fmt: skip
-    header = ["prior", "posterior", "ELBO", "weighted bound", "gain", "better", "s.e. over images", "processor s"]
+    header = ["prior", "posterior", "steps", "ELBO", "weighted bound", "gain", "better", "images' s.e.", "processor s"]
     return _record.table(lines, header)
 
 
@@ -141,11 +150,7 @@ def main() -> None:
     further = settings | {"steps": min(asked.further, settings["steps"]), "after": settings["steps"]}
     vae, models = example(), _record.SCRATCH / ("vae-quick" if asked.quick else "vae")
     record = _record.Record("vae", threads=1, path=asked.out)
-    for prior, posterior, goes_on in [
-        *((*each, False) for each in VARIANTS[:2]),
-        *FURTHER,
-        *((*each, False) for each in VARIANTS[2:]),
-    ]:
+    for prior, posterior, goes_on in ROWS:
         for seed in asked.seeds:
             where = f"{prior}/{posterior}/{'further/' if goes_on else ''}{seed}"
             how = further if goes_on else settings
