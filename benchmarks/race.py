@@ -24,6 +24,7 @@ import _tables
 import numpy as np
 import torch
 from _contestants import SIZES, build, log_prob, train
+
 from peers import chosen, key
 
 if TYPE_CHECKING:
