@@ -34,8 +34,6 @@ ROWS = [  # prior, posterior, and whether training goes on from a mean-field mod
     ("gaussian", "planar", True),
     ("gaussian", "spline", False),
     ("realnvp", "spline", False),
-    ("gaussian", "iaf", False),
-    ("gaussian", "planar", False),
 ]
 DRAWN = ["gaussian-mean-field", "realnvp-mean-field", "gaussian-spline-further"]
 SETTINGS = {"batch": 64, "lr": 2e-3, "hidden": 128, "binarised": 0}
