@@ -7,10 +7,10 @@ Three ways, each by NumPyro's NUTS at its defaults, one chain a seed, on the sam
 
 - plain: 1,000 steps of adaptation, then as many draws, with a diagonal mass matrix.
 - dense: the same with a dense one.
-- flow: a pilot of the plain kind, 300 + 300 steps; a flow is learned from its draws by maximum likelihood, which takes
-  no gradients of the target; 150 + 300 steps on the target seen through this flow; a second flow, learned from these
-  draws; then 150 + 1,000 steps through it, which are the draws that count. All gradients count, those of pilot, second
-  round and adaptation too; what came before the last draws is also stated apart.
+- flow: a pilot of the plain kind; a flow is learned from its draws by maximum likelihood, which takes no gradients of
+  the target; some steps on the target seen through this flow; a second flow, learned from these draws; then adaptation
+  and 1,000 steps through it, which are the draws that count. All gradients count, those of pilot, second round and
+  adaptation too; what came before the last draws is also stated apart. ROUNDS has the steps.
 
 Plain runs and pilots use the density written in JAX, the others the same in torch, called back from JAX. Flows are
 small: on the funnel two autoregressive layers that know its graph (all coordinates depend on the first), on the
@@ -41,10 +41,13 @@ CASES = {
     "funnel 10-D": lambda: evidence.funnel(10),
 }
 FLOWS: dict[str, tuple[str, dict[str, Any]]] = {
-    "funnel": ("maf", {"layers": 2, "hidden": (32,)}),
+    "funnel": ("maf", {"layers": 2, "hidden": (8,)}),
     "gaussian": ("realnvp", {"layers": 2, "hidden": (16,), "mixing": "whiten"}),
 }
-ROUNDS = ((300, 300), (150, 300))  # steps of adaptation and draws, before the draws that count
+ROUNDS = {  # steps of adaptation and draws, of the pilot and of the round before the draws that count
+    "funnel": ((500, 1000), (200, 500)),
+    "gaussian": ((300, 300), (150, 300)),
+}
 
 
 def in_jax(case: str) -> Callable[[Any], Any]:
@@ -91,7 +94,7 @@ def through_flows(
     case: str, target: Target, start: np.ndarray, seed: int, keep: int
 ) -> tuple[np.ndarray, int, int, int, int, float]:
     """Draws, gradients of their adaptation and their own, divergent steps, gradients before, seconds of fitting."""
-    (adapt, count), (again, more) = ROUNDS
+    (adapt, count), (again, more) = ROUNDS[case.split(maxsplit=1)[0]]
     values, warm, run, _ = nuts(in_jax(case), adapt=adapt, keep=count, seed=seed, start=start, dense=False)
     before, fitting = warm + run, 0.0
     for turn, (warming, steps) in enumerate(((again, more), (again, keep))):
