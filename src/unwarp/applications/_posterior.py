@@ -254,7 +254,7 @@ def fit_posterior(
         flow: a recipe; by default `realnvp` for a target, `nsf` where it has several modes, and for draws what suits
             their number.
         flow_options: of the recipe.
-        objective: "auto" takes "reverse_kl", ended by "importance" where weights stay uneven, or "bootstrap" where
+        objective: "auto" takes "reverse_kl", ended by "importance" where weights are uneven, or "bootstrap" where
             there are several modes; "alpha" is between the first two, "tempered" cools the density from hot to its
             own temperature.
         draws: of the flow in one step.

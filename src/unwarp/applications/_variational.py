@@ -48,6 +48,7 @@ _HOT = (8.0, 4.0, 2.0)
 _FARTHEST = 1e12
 _EVEN = 0.5, 0.9  # effective shares of the weights that are uneven, and nearly even
 _STRONG = 0.5  # correlation
+_LONG = 0.5  # shape of the weights' tail from which it is long
 _TAIL = 0.05  # 1 / degrees of freedom that tails have at least
 _TRIED = 100  # draws at which a density is tried first
 
@@ -211,17 +212,18 @@ def _direct(task: _Learning, modes: list[Normal], objective: str, generator: Gen
 def _in_rounds(task: _Learning, flow: Flow, goal: Objective, rate: float, steps: int) -> Flow:
     """Two rounds, and a last one of smaller steps unless nothing is left to gain.
 
-    What comes last follows from how even the weights are by then: nearly even ones want tails a little heavier than a
-    normal law's, and uneven ones an objective that covers what the reverse divergence leaves out.
+    What comes last follows from the weights by then: nearly even ones want tails a little heavier than a normal law's,
+    and uneven or long-tailed ones an objective that covers what the reverse divergence leaves out.
     """
     for _ in range(2):
         task.train(flow, goal, rate, steps // 4)
         if _is_done(task, flow):
             return flow
-    share = effective_size(_weights(task, flow)) / _PARTICLES
+    log_weight = _weights(task, flow)
+    share, k = effective_size(log_weight) / _PARTICLES, pareto_smoothed(log_weight)[1]
     if share > _EVEN[1]:
         _thicken(flow, hold="yes")
-    if share < _EVEN[0] and isinstance(goal, ReverseKL) and task.mends:
+    if task.mends and (share < _EVEN[0] or k > _LONG):
         goal = ImportanceWeighted(task.log_density)
     task.train(flow, goal, 0.5 * rate, steps // 2)
     return flow
