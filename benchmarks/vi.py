@@ -167,7 +167,10 @@ def theirs(name: str, guide: str, seconds: float, seed: int) -> dict[str, Any]:
     if case is not None:  # both take the log of a positive parameter, up to its own form
         x = torch.cat([u[:, :-1], u[:, -1:].exp()], -1)
         u = target.to_unconstrained(x)[0]
-    return figures(name, u, weights) | {"seconds": found["seconds"], "steps": found["steps"]}
+    made = figures(name, u, weights) | {"seconds": found["seconds"], "steps": found["steps"]}
+    if case is None:  # there the funnel is not normalised
+        made["true_log_z"] = math.log(3) + 0.5 * target.dim * math.log(2 * math.pi)
+    return made
 
 
 def summary(cells: dict[str, dict[str, Any]]) -> str:
@@ -200,7 +203,7 @@ def _marginals(name: str, cell: dict[str, Any]) -> str:
         wells = f"right wells {cell['right_least']:.3f} to {cell['right_most']:.3f}"
         return f"{wells}, shares {cell['least_share']:.2f} to {cell['most_share']:.2f} of the truth"
     off = max(cell["mean_off"], cell["sd_off"])
-    return f"mean {cell['worst_mean']:.2f}, sd {cell['worst_sd']:.2f} of the worst chain, off by {off:.3f}"
+    return f"mean {cell['worst_mean']:.3g}, sd {cell['worst_sd']:.3g} of the worst chain, off by {off:.2g}"
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ _HOT = (8.0, 4.0, 2.0)
 _FARTHEST = 1e12
 _EVEN = 0.5, 0.9  # effective shares of the weights that are uneven, and nearly even
 _STRONG = 0.5  # correlation
-_LONG = 0.5  # shape of the weights' tail from which it is long
+_LONG = 0.5, 0.7  # shapes of the weights' tail from which it is long, and too long
 _TAILS = 0.05, 0.2  # 1 / degrees of freedom that tails have at least, and where they were too light
 _TRIED = 100  # draws at which a density is tried first
 
@@ -222,8 +222,8 @@ def _in_rounds(task: _Learning, flow: Flow, goal: Objective, rate: float, steps:
     log_weight = _weights(task, flow)
     share, k = effective_size(log_weight) / _PARTICLES, pareto_smoothed(log_weight)[1]
     if share > _EVEN[1]:
-        _thicken(flow, _TAILS[k > _LONG], hold="yes")
-    if task.mends and (share < _EVEN[0] or k > _LONG):
+        _thicken(flow, _TAILS[k > _LONG[1]], hold="yes")
+    if task.mends and (share < _EVEN[0] or k > _LONG[0]):
         goal = ImportanceWeighted(task.log_density)
     task.train(flow, goal, 0.5 * rate, steps // 2)
     return flow
