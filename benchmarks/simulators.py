@@ -4,11 +4,11 @@
 
 One fixed configuration, `NPE(prior)` as it is. Simulators are those of the package sbibm; reference posteriors and
 observations are its own. C2ST is its classifier two-sample test (`_two_samples.py`), the mean over ten observations:
-0.5 is perfect, 1 the worst; of 10,000 draws for two parameters, as published, of 2,000 for more. Published figures are
-those of its authors, with their rerun of gaussian_mixture. sbi's own NPE with a spline flow, at its defaults, trains on
-the same simulations in the same process, for its time; with --judge its posteriors are judged too. Both use one thread; processor seconds are compared, as other work on the
-machine does not change them. Leakage is the share of a million draws outside the prior's support. Calibration is judged
-by 500 fresh simulations.
+0.5 is perfect, 1 the worst; of 10,000 draws for two parameters, as published, of 2,000 for more. Published figures
+are those of its authors, with their rerun of gaussian_mixture. sbi's own NPE with a spline flow, at its defaults,
+trains on the same simulations in the same process, for its time; with --judge its posteriors are judged too. Both use
+one thread; processor seconds are compared, as other work on the machine does not change them. Leakage is the share of
+a million draws outside the prior's support. Calibration is judged by 500 fresh simulations.
 """
 
 from __future__ import annotations
