@@ -17,13 +17,13 @@ from unwarp import POSITIVE, REAL, Space
 from unwarp.applications import Target, fit_posterior
 
 # %%
-# A mean and a scale of eight numbers
-# -----------------------------------
+# A mean and a scale of sixteen numbers
+# -------------------------------------
 #
 # The density is written for whole batches: rows of parameters in, one number a row out. The space says that the scale
 # is positive; the flow then works with its logarithm, and the change of volume is seen to.
 
-y = torch.tensor([1.2, 0.3, 2.2, 1.7, 0.9, 1.5, 0.1, 2.6], dtype=torch.float64)
+y = torch.tensor([1.2, 0.3, 2.2, 1.7, 0.9, 1.5, 0.1, 2.6, 0.8, 1.9, 1.0, -0.4, 2.9, 1.4, 0.6, 1.1], dtype=torch.float64)
 
 
 def log_density(x):
@@ -53,13 +53,13 @@ figure = Figure(figsize=(8, 3.6), layout="constrained")
 left, right = figure.subplots(1, 2)
 left.plot(draws["mu"], draws["sigma"], ".", markersize=1.5, alpha=0.4, color="tab:blue", label="draws of the flow")
 left.contour(mu, np.exp(log_sigma), truth, levels=[0.02, 0.1, 0.3, 0.6, 0.9], colors="black", linewidths=0.8)
-left.set(xlabel="mu", ylabel="sigma", xlim=(-0.5, 3), ylim=(0.2, 2.5), title="lines: the posterior, on a grid")
+left.set(xlabel="mu", ylabel="sigma", xlim=(0, 2.5), ylim=(0.4, 2), title="lines: the posterior, on a grid")
 left.legend(loc="upper left", markerscale=5)
 weight = truth * np.exp(log_sigma)  # the grid is even in the logarithm
 density = weight.sum(1) / weight.sum() / (log_sigma[1, 0] - log_sigma[0, 0]) / np.exp(log_sigma[:, 0])
-right.hist(draws["sigma"], bins=60, range=(0.2, 3), density=True, color="tab:blue", alpha=0.4)
+right.hist(draws["sigma"], bins=60, range=(0.4, 2), density=True, color="tab:blue", alpha=0.4)
 right.plot(np.exp(log_sigma[:, 0]), density, color="black")
-right.set(xlabel="sigma", title="the scale alone", yticks=[], xlim=(0.2, 3))
+right.set(xlabel="sigma", title="the scale alone", yticks=[], xlim=(0.4, 2))
 figure
 
 # %%

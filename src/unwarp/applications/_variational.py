@@ -48,8 +48,8 @@ _HOT = (8.0, 4.0, 2.0)
 _FARTHEST = 1e12
 _EVEN = 0.5, 0.9  # effective shares of the weights that are uneven, and nearly even
 _STRONG = 0.5  # correlation
-_LONG = 0.5, 0.7  # shapes of the weights' tail from which it is long, and too long
-_TAILS = 0.05, 0.2  # 1 / degrees of freedom that tails have at least, and where they were too light
+_LONG = 0.5  # shape of the weights' tail from which it is long
+_TAIL = 0.05  # 1 / degrees of freedom that tails have at least
 _TRIED = 100  # draws at which a density is tried first
 
 
@@ -200,7 +200,7 @@ def _direct(task: _Learning, modes: list[Normal], objective: str, generator: Gen
     start = task.flow(around, several=False)
     if _is_done(task, start):
         return start
-    _thicken(start, _TAILS[0])
+    _thicken(start)
     tried: list[tuple[float, float]] = []
     for rate in _RATES:
         flow = copy.deepcopy(start)
@@ -222,18 +222,18 @@ def _in_rounds(task: _Learning, flow: Flow, goal: Objective, rate: float, steps:
     log_weight = _weights(task, flow)
     share, k = effective_size(log_weight) / _PARTICLES, pareto_smoothed(log_weight)[1]
     if share > _EVEN[1]:
-        _thicken(flow, _TAILS[k > _LONG[1]], hold="yes")
-    if task.mends and (share < _EVEN[0] or k > _LONG[0]):
+        _thicken(flow, hold="yes")
+    if task.mends and (share < _EVEN[0] or k > _LONG):
         goal = ImportanceWeighted(task.log_density)
     task.train(flow, goal, 0.5 * rate, steps // 2)
     return flow
 
 
-def _thicken(flow: Flow, tail: float, *, hold: Literal["no", "yes"] = "no") -> None:
+def _thicken(flow: Flow, *, hold: Literal["no", "yes"] = "no") -> None:
     """Tails at least a little heavier than a normal law's; held so from here on if asked for."""
     for part in flow.transform.parts:
         if isinstance(part, Elementwise) and isinstance(part.univariate, HeavyTail):
-            part.params.data.clamp_(min=tail)
+            part.params.data.clamp_(min=_TAIL)
             part.params.requires_grad = hold == "no"
 
 
