@@ -33,7 +33,7 @@ def log_density(x):
 
 
 target = Target.from_torch(log_density, Space((2,), (REAL, POSITIVE)), names=["mu", "sigma"])
-q = fit_posterior(target, max_steps=500)
+q = fit_posterior(target, max_steps=800)
 print(q.diagnose())
 
 # %%
