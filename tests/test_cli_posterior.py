@@ -107,3 +107,10 @@ def test_netcdf_without_xarray_names_the_extra(run: Any, monkeypatch: pytest.Mon
     code, _, err = run("draws.nc", "-o", "q.safetensors")
     assert code == 2
     assert 'pip install "unwarp[bayes]"' in err
+
+
+def test_a_page_alone_needs_no_model_file(run: Any, tmp_path: Path) -> None:
+    code, out, err = run("draws.csv", "--report", "page.html", "--positive", "tau", *FAST)
+    assert (code, err) == (0, "")
+    assert "report: page.html" in out and "model:" not in out
+    assert "Recipe" in (tmp_path / "page.html").read_text()

@@ -33,8 +33,9 @@ def posterior(
     ],
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The posterior to write: NAME.safetensors.", show_default=False)
-    ],
+        Path | None,
+        typer.Option("--output", "-o", help="The posterior to write: NAME.safetensors.", show_default=False),
+    ] = None,
     ignore: Annotated[_Names, typer.Option(metavar="NAME", help="Leave a parameter out; may be repeated.")] = None,
     positive: Annotated[_Names, typer.Option(metavar="NAME", help="It is above 0.")] = None,
     bounded: Annotated[_Names, typer.Option(metavar="NAME:LOW:HIGH", help="It lies between two bounds.")] = None,
@@ -60,7 +61,8 @@ def posterior(
     It tells whether the chains agree, what the draws are worth, and whether the flow meets them. In CSV and Parquet the
     column `chain` tells chains apart. `Posterior.load` in Python reads what is written.
     """
-    check_output(output, suffixes=(".safetensors",), inputs=(draws,))
+    if output is not None:
+        check_output(output, suffixes=(".safetensors",), inputs=(draws,))
     if new is not None:
         check_output(new, suffixes=(*TABLES, *_NETCDF), inputs=(draws,))
     if report is not None:
@@ -77,8 +79,9 @@ def posterior(
         raise NotConvergedError(
             f"posterior: expected training to settle; got a loss that kept going bad in {draws}. Try --flow maf."
         )
-    with writing(output):
-        model.save(output)
+    if output is not None:
+        with writing(output):
+            model.save(output)
     if new is not None:
         _write_draws(model, new, seed)
     found = pages.examine_posterior(model, source=f"{draws.name}, {len(given.rows):,} draws", seed=seed)
@@ -171,13 +174,15 @@ def _write_draws(model: Posterior, path: Path, seed: int) -> None:
         write_table(path, pa.table(list(made.rows.T), names=list(made.names)))
 
 
-def _card(model: Posterior, output: Path) -> dict[str, str]:
+def _card(model: Posterior, output: Path | None) -> dict[str, str]:
     history, spec = model.history, model.flow.spec or {}
     card = {
         "Recipe": f"{spec.get('recipe')} of {spec.get('features')} numbers",
         "Parameters": f"{sum(value.numel() for value in model.flow.parameters()):,}",
-        "Versions": ", ".join(f"{name} {version}" for name, version in read_config(output)["versions"].items()),
     }
+    if output is not None:
+        versions = read_config(output)["versions"]
+        card["Versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         card if history is None else card | {"Training": history.summary().splitlines()[0], "Seed": str(history.seed)}
     )
