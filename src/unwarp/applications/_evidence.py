@@ -17,6 +17,7 @@ __all__ = ["Evidence", "bridge_sampling", "importance_sampling"]
 Floats = NDArray[np.float64]
 _ROUNDS = 1000
 _LARGEST_K = 0.7
+_LARGEST_ALONE = 0.5  # beyond it weights have no variance, so their standard error means nothing
 _WORST_ERROR = 0.2  # nats
 _FEWEST = 100  # independent draws
 _AGREE = 3.0  # standard errors of the difference
@@ -29,10 +30,11 @@ class Evidence:
     Attributes:
         value: log of the integral, nats: by bridge sampling where there are draws, otherwise by importance sampling.
         error: its standard error.
-        pareto_k: shape of the importance weights' tail; above 0.7 they can't be trusted.
+        pareto_k: shape of the importance weights' tail; above 0.7 they can't be trusted, and above 0.5 neither can the
+            standard error, for which there is another only where there are draws.
         method: "bridge" or "importance".
-        trust: whether k is at most 0.7, the error at most 0.2 nats, both methods agree where there are both, and
-            nothing else speaks against it: chains that disagree, too few draws, a mode that the flow lacks.
+        trust: whether k is at most 0.7 (0.5 without draws), the error at most 0.2 nats, both methods agree where there
+            are both, and nothing else speaks against it: chains that disagree, too few draws, a mode that the flow lacks.
         reasons: why not, in words.
         importance: value and error by importance sampling.
         bridge: value and error by bridge sampling; None without draws.
@@ -79,8 +81,9 @@ class Evidence:
             if effective < _FEWEST:
                 reasons.append(f"the held-out draws are worth {effective:.0f} independent ones, below {_FEWEST}")
         value, error = found if bridge is None else bridge
-        if not k <= _LARGEST_K:
-            reasons.append(f"the importance weights have a tail of shape {k:.2f}, above {_LARGEST_K}")
+        largest = _LARGEST_ALONE if bridge is None else _LARGEST_K
+        if not k <= largest:
+            reasons.append(f"the importance weights have a tail of shape {k:.2f}, above {largest}")
         if not error <= _WORST_ERROR:
             reasons.append(f"the standard error is {error:.2g} nats, above {_WORST_ERROR}")
         if bridge is not None and not abs(bridge[0] - found[0]) <= _AGREE * math.hypot(bridge[1], found[1]) + 0.01:
