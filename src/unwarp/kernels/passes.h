@@ -5,7 +5,8 @@
 
 namespace {
 
-constexpr int64_t NARROW = 16, TALL = 1 << 15;  // a matrix of fewer columns, times one of more entries, is multiplied faster transposed
+// A matrix of fewer columns, times one of more entries, is multiplied faster transposed.
+constexpr int64_t NARROW = 16, TALL = 1 << 15;
 
 constexpr int64_t PAD = 272;  // numbers between arrays, lest powers of two lie upon one another in the cache
 
@@ -71,10 +72,11 @@ template <class T> class Network {
             const Layer<T> &layer = layers[i];
             const bool hidden = i + 1 < layers.size();
             T *to = hidden ? layers[i + 1].seen : y;
-            for (int64_t j = 0; layer.mask && j < layer.inputs * layer.outputs; j++) layer.masked[j] = layer.weight[j] * layer.mask[j];
+            const int64_t all = layer.mask ? layer.inputs * layer.outputs : 0;
+            for (int64_t j = 0; j < all; j++) layer.masked[j] = layer.weight[j] * layer.mask[j];
             each(layer, [&](int64_t p, int64_t q, int64_t k) {
-                multiply(rows, k, q - p, layer.scale, {layer.seen, layer.inputs, false}, {weight(layer) + p * layer.inputs, layer.inputs, true},
-                         0, to + p, layer.outputs);
+                multiply(rows, k, q - p, layer.scale, {layer.seen, layer.inputs, false},
+                         {weight(layer) + p * layer.inputs, layer.inputs, true}, 0, to + p, layer.outputs);
             });
             run<T>(Settled<T>{layer.outputs, hidden, layer.bias, i == 0 ? offset : nullptr, to}, rows, threads);
         }
@@ -89,7 +91,8 @@ template <class T> class Network {
             const Layer<T> &layer = layers[i];
             const bool hidden = i + 1 < layers.size();
             std::vector<T> unwanted(layer.to_bias ? 0 : layer.outputs);
-            run<T>(Rectified<T>{rows, layer.outputs, g, hidden ? layers[i + 1].seen : nullptr, layer.to_bias ? layer.to_bias : unwanted.data()}, threads);
+            T *sums = layer.to_bias ? layer.to_bias : unwanted.data();
+            run<T>(Rectified<T>{rows, layer.outputs, g, hidden ? layers[i + 1].seen : nullptr, sums}, threads);
             if (i == 0 && to_first) memcpy(to_first, g, rows * layer.outputs * sizeof(T));
             if (layer.to_weight) back_to_weight(layer, g);
             T *to = i > 0 ? spare + (i % 2) * rows * widest : to_input;
@@ -99,8 +102,8 @@ template <class T> class Network {
     }
 
   private:
-    using Blas = void (*)(const char *, const char *, const int64_t *, const int64_t *, const int64_t *, const T *, const T *, const int64_t *,
-                          const T *, const int64_t *, const T *, T *, const int64_t *);
+    using Blas = void (*)(const char *, const char *, const int64_t *, const int64_t *, const int64_t *, const T *, const T *,
+                          const int64_t *, const T *, const int64_t *, const T *, T *, const int64_t *);
     void *blas;
 
     static const T *weight(const Layer<T> &layer) { return layer.mask ? layer.masked : layer.weight; }
@@ -125,13 +128,14 @@ template <class T> class Network {
         const bool parts = !whole(layer);
         if (parts) std::fill_n(to, rows * layer.inputs, T(0));
         each(layer, [&](int64_t p, int64_t q, int64_t k) {
-            multiply(rows, q - p, k, layer.scale, {g + p, layer.outputs, false}, {weight(layer) + p * layer.inputs, layer.inputs, false},
-                     parts, to, layer.inputs);
+            multiply(rows, q - p, k, layer.scale, {g + p, layer.outputs, false},
+                     {weight(layer) + p * layer.inputs, layer.inputs, false}, parts, to, layer.inputs);
         });
     }
 
     // to = scale a b + keep to, with a: (height, inner) and b: (inner, width).
-    void multiply(int64_t height, int64_t inner, int64_t width, T scale, Matrix<T> a, Matrix<T> b, T keep, T *to, int64_t stride) const {
+    void multiply(int64_t height, int64_t inner, int64_t width, T scale, Matrix<T> a, Matrix<T> b, T keep, T *to,
+                  int64_t stride) const {
         if (1 < width && width < NARROW && NARROW <= height && height * inner > TALL && keep == 0) {
             std::unique_ptr<T[]> flipped(new T[height * width]);
             multiply(width, inner, height, scale, {b.at, b.stride, !b.flipped}, {a.at, a.stride, !a.flipped}, 0, flipped.get(), height);
@@ -140,14 +144,16 @@ template <class T> class Network {
         } else if (inner == 0) {
             for (int64_t i = 0; i < height && keep == 0; i++) std::fill_n(to + i * stride, width, T(0));
         } else if (height && width) {  // BLAS counts column by column, which is the transposed product
-            reinterpret_cast<Blas>(blas)(b.flipped ? "T" : "N", a.flipped ? "T" : "N", &width, &height, &inner, &scale, b.at, &b.stride, a.at,
-                                         &a.stride, &keep, to, &stride);
+            reinterpret_cast<Blas>(blas)(b.flipped ? "T" : "N", a.flipped ? "T" : "N", &width, &height, &inner, &scale, b.at,
+                                         &b.stride, a.at, &a.stride, &keep, to, &stride);
         }
     }
 };
 
 // Gradients to what was squashed, from those of what it became.
-template <class T> void unsquash(int64_t rows, int64_t features, int64_t columns, int64_t stride, const int64_t *index, const T *rate, const T *g, T *to) {
+template <class T>
+void unsquash(int64_t rows, int64_t features, int64_t columns, int64_t stride, const int64_t *index, const T *rate,
+              const T *g, T *to) {
     for (int64_t row = 0; row < rows; row++)
         for (int64_t i = 0; i < columns; i++) {
             const T r = rate[row * stride + i];
@@ -209,9 +215,11 @@ template <class T> void coupling_forth(Arguments given) {
     const int64_t stride = layer.kept + layer.others;
     run<T>(Look<T>{layer.features, layer.kept, stride, layer.kept_columns, layer.x, seen, net.rate}, net.rows, net.threads);
     if (layer.others)
-        run<T>(Look<T>{layer.others, layer.others, stride, nullptr, layer.context, seen + layer.kept, net.rate + layer.kept}, net.rows, net.threads);
+        run<T>(Look<T>{layer.others, layer.others, stride, nullptr, layer.context, seen + layer.kept, net.rate + layer.kept},
+               net.rows, net.threads);
     net.forth(nullptr, layer.params);
-    run<T>(CouplingWork<T>{layer.map, layer.features, layer.moved, layer.moved_columns, layer.x, layer.params, nullptr, nullptr, z, ladj, nullptr},
+    run<T>(CouplingWork<T>{layer.map, layer.features, layer.moved, layer.moved_columns, layer.x, layer.params, nullptr,
+                           nullptr, z, ladj, nullptr},
            net.rows, net.threads);
 }
 
