@@ -171,7 +171,7 @@ class Draws:
         """Refuse what can't be learned from, and warn of what can't be judged."""
         count = self.values.shape[0] * self.values.shape[1]
         if count < _FEWEST:
-            raise DataError(f"draws: expected at least {_FEWEST}; got {count}. Draw more.")
+            raise DataError(f"draws: expected at least {_FEWEST} draws; got {count}. Draw more.")
         for name, column in zip(self.names, self.rows.T, strict=True):
             if not np.isfinite(column).all():
                 bad = int(np.argmin(np.isfinite(column)))
