@@ -34,7 +34,8 @@ class Evidence:
             standard error, for which there is another only where there are draws.
         method: "bridge" or "importance".
         trust: whether k is at most 0.7 (0.5 without draws), the error at most 0.2 nats, both methods agree where there
-            are both, and nothing else speaks against it: chains that disagree, too few draws, a mode that the flow lacks.
+            are both, and nothing else speaks against it: chains that disagree, too few draws, a mode that the flow
+            lacks.
         reasons: why not, in words.
         importance: value and error by importance sampling.
         bridge: value and error by bridge sampling; None without draws.
