@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unwarp import _check
 from unwarp.applications._checks import Checks, check
+from unwarp.applications._draws import Draws
 from unwarp.applications._learned import Embedding, Plan, build, learn, read, write
 from unwarp.applications._prior import Prior
 from unwarp.applications._rounds import Simulator, within_region
@@ -58,12 +59,8 @@ class PosteriorAt:
         Raises:
             ConfigError: when xarray is not installed.
         """
-        try:
-            import xarray  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise ConfigError("to_xarray: expected xarray; got none. Install unwarp[bayes].") from error
         draws = self.sample(n, random_state=random_state)
-        return xarray.Dataset({k: (("chain", "draw"), draws[None, :, i]) for i, k in enumerate(self.names)})
+        return Draws(draws[None], dict.fromkeys(self.names, ())).to_xarray()
 
 
 class Neural(ABC):
