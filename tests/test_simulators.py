@@ -385,7 +385,8 @@ def test_rounds_narrow_the_prior() -> None:
 
 
 def test_without_sbi_the_builder_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sbi", None)
+    for name in ("sbi", *(name for name in sys.modules if name.startswith("sbi."))):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match="package sbi"):
         builder()(torch.zeros(30, 2), torch.zeros(30, 2))
 
