@@ -38,6 +38,10 @@ BELOW |= dict.fromkeys(("applications", "estimators", "doctor", "report"), UP_TO
 BELOW |= {name: set(BELOW) - {"kernels"} for name in ("cli", "studio")}
 BELOW |= {"__main__": {"cli"}, "__init__": set(BELOW) - {"kernels", "cli", "studio", "__main__"}}
 
+INNER: dict[str, dict[str, set[str]]] = {
+    "applications": {"_posteriors": set(), "_simulators": {"_posteriors"}, "_synthesis": set()},
+}
+
 OPTIONAL = {
     "matplotlib",
     "pyod",
@@ -91,12 +95,29 @@ def test_imports_point_downward(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_packages_are_entered_by_their_door(name: str) -> None:
-    """Another package's private files are not imported from, save for the foundation and the types of base classes."""
-    part = part_of(name)
+    """A name with an underscore is for the folder that holds it and those within, save for types of base classes."""
     for dotted in imports(tree(name)):
         steps = dotted.split(".")
-        if steps[0] == "unwarp" and len(steps) > 2 and steps[1] != part and steps[1] not in FOUNDATION:
-            assert steps[2] == "_base" or not steps[2].startswith("_"), dotted
+        for i in range(1, len(steps)):
+            if steps[0] == "unwarp" and steps[i].startswith("_") and steps[i] != "_base":
+                assert (SOURCE / name).is_relative_to(SOURCE.joinpath(*steps[1:i])), dotted
+
+
+def test_inner_packages_have_a_place() -> None:
+    """A package within a package is private and in the table above, and beside it there is the public door alone."""
+    found = {path.parent.relative_to(SOURCE) for path in FILES if path.name == "__init__.py"}
+    assert {path for path in found if len(path.parts) > 1} == {Path(a, b) for a in INNER for b in INNER[a]}
+    for outer, inner in INNER.items():
+        assert {path.name for path in FILES if path.parent == SOURCE / outer} == {"__init__.py"}
+        assert all(name.startswith("_") for name in inner)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if part_of(name) in INNER])
+def test_inner_imports_point_downward(name: str) -> None:
+    outer, *rest = Path(name).parts
+    known = INNER[outer]
+    used = {dotted.split(".")[2] for dotted in imports(tree(name)) if dotted.startswith(f"unwarp.{outer}.")}
+    assert used <= (known[rest[0]] | {rest[0]} if len(rest) > 1 else set(known))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if part_of(name) in MATHEMATICAL])

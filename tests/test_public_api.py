@@ -22,6 +22,11 @@ PACKAGES = sorted(
     for path in SOURCE.iterdir()
     if not path.name.startswith("_") and (path.suffix == ".py" or (path / "__init__.py").exists())
 )
+INNER = {
+    name: sorted(path.parent.name for path in (SOURCE / name).glob("_*/__init__.py"))
+    for name in PACKAGES
+    if (SOURCE / name).is_dir()
+}
 
 
 def package(name: str) -> ModuleType:
@@ -38,6 +43,16 @@ def test_names_are_sorted_and_exist(name: str) -> None:
     module = package(name)
     assert list(module.__all__) == in_order(module.__all__)
     assert [missing for missing in module.__all__ if missing not in vars(module)] == []
+
+
+@pytest.mark.parametrize("name", [name for name, inner in INNER.items() if inner])
+def test_a_door_offers_what_its_inner_doors_do(name: str) -> None:
+    inner = [package(f"{name}.{part}") for part in INNER[name]]
+    for module in inner:
+        assert module.__doc__
+        assert list(module.__all__) == in_order(module.__all__)
+        assert [public for public in module.__all__ if vars(module)[public] is not vars(package(name))[public]] == []
+    assert sorted(package(name).__all__) == sorted(public for module in inner for public in module.__all__)
 
 
 def test_top_level_is_short() -> None:

@@ -14,10 +14,15 @@ from torch import distributions as laws
 
 from unwarp import POSITIVE, REAL, Interval, report
 from unwarp.applications import FMPE, NLE, NPE, Box, Checks, Independent, Prior, builder
-from unwarp.applications._calibration import distance_levels, highest_density_levels, local_two_sample, uniformity
-from unwarp.applications._prior import prior_of
-from unwarp.applications._simulations import steps_of
-from unwarp.applications._tempered import tempered
+from unwarp.applications._simulators._calibration import (
+    distance_levels,
+    highest_density_levels,
+    local_two_sample,
+    uniformity,
+)
+from unwarp.applications._simulators._prior import prior_of
+from unwarp.applications._simulators._simulations import steps_of
+from unwarp.applications._simulators._tempered import tempered
 from unwarp.errors import BundleError, ConfigError, DataError, RecipeError, ShapeError
 from unwarp.flows import amortized, names
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unwarp import POSITIVE, REAL, Space, flow
 from unwarp.applications import Target, fit_posterior
-from unwarp.applications._start import Normal, climb, distinct, matched, spread, starts
+from unwarp.applications._posteriors._start import Normal, climb, distinct, matched, spread, starts
 from unwarp.distributions import Gaussian
 from unwarp.distributions import Normal as Standard
 from unwarp.errors import ConfigError, DataError

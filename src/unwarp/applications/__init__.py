@@ -1,22 +1,45 @@
-"""What flows are used for: posteriors and evidence, and judging synthetic rows beside the real ones."""
+"""What flows are used for: posteriors and evidence, simulators, and judging synthetic rows beside the real ones."""
 
-from unwarp.applications._builder import builder
-from unwarp.applications._checks import Checks, LocalCheck
-from unwarp.applications._diagnosis import Diagnosis
-from unwarp.applications._doors import NumpyTarget
-from unwarp.applications._draws import Draws
-from unwarp.applications._evidence import Evidence, bridge_sampling, importance_sampling
-from unwarp.applications._judgement import Judgement
-from unwarp.applications._marginals import Marginals
-from unwarp.applications._measures import Closest, ColumnScore, Duplicates, Likelihood, PairScore, Utility
-from unwarp.applications._nle import NLE, SampledPosterior
-from unwarp.applications._npe import FMPE, NPE, PosteriorAt
-from unwarp.applications._posterior import Posterior, fit_posterior
-from unwarp.applications._prior import Box, Independent, Prior
-from unwarp.applications._synthesis import judge
-from unwarp.applications._target import Target
-from unwarp.applications._transport import Proposed, propose, transport
-from unwarp.applications._weights import effective_size, pareto_smoothed
+from unwarp.applications._posteriors import (
+    Diagnosis,
+    Draws,
+    Evidence,
+    Marginals,
+    NumpyTarget,
+    Posterior,
+    Proposed,
+    Target,
+    bridge_sampling,
+    effective_size,
+    fit_posterior,
+    importance_sampling,
+    pareto_smoothed,
+    propose,
+    transport,
+)
+from unwarp.applications._simulators import (
+    FMPE,
+    NLE,
+    NPE,
+    Box,
+    Checks,
+    Independent,
+    LocalCheck,
+    PosteriorAt,
+    Prior,
+    SampledPosterior,
+    builder,
+)
+from unwarp.applications._synthesis import (
+    Closest,
+    ColumnScore,
+    Duplicates,
+    Judgement,
+    Likelihood,
+    PairScore,
+    Utility,
+    judge,
+)
 
 __all__ = [
     "FMPE",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp import flows
-from unwarp.applications._prior import Prior, prior_of
+from unwarp.applications._simulators._prior import Prior, prior_of
 from unwarp.distributions import Flow, Mixture
 from unwarp.errors import BundleError, ConfigError
 from unwarp.training import Objective, Step

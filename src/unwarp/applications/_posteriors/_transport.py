@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unwarp.applications._diagnosis import drawn, log_ratios
-from unwarp.applications._draws import Draws
-from unwarp.applications._posterior import Posterior
-from unwarp.applications._target import Target
+from unwarp.applications._posteriors._diagnosis import drawn, log_ratios
+from unwarp.applications._posteriors._draws import Draws
+from unwarp.applications._posteriors._posterior import Posterior
+from unwarp.applications._posteriors._target import Target
 from unwarp.distributions import Flow, Normal
 from unwarp.errors import ConfigError, ShapeError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unwarp.applications._draws import Draws
+from unwarp.applications._posteriors._draws import Draws
 
 __all__ = ["Marginals"]
 

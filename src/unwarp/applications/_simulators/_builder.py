@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unwarp.applications._learned import Embedding, Plan, build, prepare
-from unwarp.applications._prior import Prior
+from unwarp.applications._simulators._learned import Embedding, Plan, build, prepare
+from unwarp.applications._simulators._prior import Prior
 from unwarp.distributions import Mixture
 from unwarp.errors import ConfigError
 

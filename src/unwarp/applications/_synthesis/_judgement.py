@@ -6,8 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from unwarp.applications._measures import Closest, ColumnScore, Duplicates, Likelihood, PairScore, Utility, mean, plain
-from unwarp.applications._words import findings, percent
+from unwarp.applications._synthesis._measures import (
+    Closest,
+    ColumnScore,
+    Duplicates,
+    Likelihood,
+    PairScore,
+    Utility,
+    mean,
+    plain,
+)
+from unwarp.applications._synthesis._words import findings, percent
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unwarp.applications._columns import Array
+from unwarp.applications._synthesis._columns import Array
 
 _RELATED = {"correlation": 0.5, "contingency": 0.3}  # from which strength on a pair counts, as SDMetrics has it
 

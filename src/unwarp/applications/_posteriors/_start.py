@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from unwarp.applications._target import Target
+from unwarp.applications._posteriors._target import Target
 
 __all__ = ["Normal", "climb", "distinct", "matched", "spread", "starts"]
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from unwarp.applications._columns import NUMBERS
+from unwarp.applications._synthesis._columns import NUMBERS
 
 if TYPE_CHECKING:
-    from unwarp.applications._judgement import Judgement
+    from unwarp.applications._synthesis._judgement import Judgement
 
 
 def findings(found: Judgement) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unwarp.applications._modes import lost_mode
-from unwarp.applications._target import Target
-from unwarp.applications._weights import effective_size, pareto_smoothed
+from unwarp.applications._posteriors._modes import lost_mode
+from unwarp.applications._posteriors._target import Target
+from unwarp.applications._posteriors._weights import effective_size, pareto_smoothed
 from unwarp.distributions import Flow
 
 __all__ = ["Diagnosis", "diagnosed", "drawn", "log_ratios"]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unwarp.applications._target import need, outside
+from unwarp.applications._posteriors._target import need, outside
 from unwarp.errors import ConfigError
 
 __all__ = ["bridgestan_parts", "jax_slopes", "numpyro_parts", "pymc_parts"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from unwarp.applications._columns import NUMBERS, Aligned, Array
-from unwarp.applications._measures import Closest, Duplicates
+from unwarp.applications._synthesis._columns import NUMBERS, Aligned, Array
+from unwarp.applications._synthesis._measures import Closest, Duplicates
 
 ASKED, AMONG = 3_000, 20_000  # rows that are asked about, and rows that they are compared with
 _TOGETHER = 32

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from unwarp.applications._closest import closest, duplicates
-from unwarp.applications._columns import Aligned, Array, align, arrow
-from unwarp.applications._judgement import Judgement
-from unwarp.applications._measures import ColumnScore, Likelihood
-from unwarp.applications._scores import adherence, pairs, quality, shape
-from unwarp.applications._utility import utility
+from unwarp.applications._synthesis._closest import closest, duplicates
+from unwarp.applications._synthesis._columns import Aligned, Array, align, arrow
+from unwarp.applications._synthesis._judgement import Judgement
+from unwarp.applications._synthesis._measures import ColumnScore, Likelihood
+from unwarp.applications._synthesis._scores import adherence, pairs, quality, shape
+from unwarp.applications._synthesis._utility import utility
 from unwarp.errors import ConfigError, DataError
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unwarp.applications import _calibration as calibration
+from unwarp.applications._simulators import _calibration as calibration
 from unwarp.errors import DataError
 
 __all__ = ["Checks", "LocalCheck", "check"]

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unwarp._space import Support
-from unwarp.applications import _posterior_file
-from unwarp.applications._diagnosis import Diagnosis, diagnosed, drawn, log_ratios
-from unwarp.applications._draws import Draws, named
-from unwarp.applications._evidence import Evidence
-from unwarp.applications._from_draws import likeliest, unconstrained, without_density
-from unwarp.applications._marginals import Marginals
-from unwarp.applications._modes import lost_mode
-from unwarp.applications._target import Target
-from unwarp.applications._variational import learned
-from unwarp.applications._weights import pareto_smoothed
+from unwarp.applications._posteriors import _posterior_file
+from unwarp.applications._posteriors._diagnosis import Diagnosis, diagnosed, drawn, log_ratios
+from unwarp.applications._posteriors._draws import Draws, named
+from unwarp.applications._posteriors._evidence import Evidence
+from unwarp.applications._posteriors._from_draws import likeliest, unconstrained, without_density
+from unwarp.applications._posteriors._marginals import Marginals
+from unwarp.applications._posteriors._modes import lost_mode
+from unwarp.applications._posteriors._target import Target
+from unwarp.applications._posteriors._variational import learned
+from unwarp.applications._posteriors._weights import pareto_smoothed
 from unwarp.distributions import Flow
 from unwarp.errors import BundleError, ConfigError, DataError
 from unwarp.training import History, Step

@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
-from unwarp.applications._columns import NUMBERS, Aligned, Array
-from unwarp.applications._measures import PairScore, mean
+from unwarp.applications._synthesis._columns import NUMBERS, Aligned, Array
+from unwarp.applications._synthesis._measures import PairScore, mean
 
 _CELLS = 4_000_000  # of a joint table of counts that is kept whole
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from unwarp.applications._target import Target
+from unwarp.applications._posteriors._target import Target
 from unwarp.distributions import Flow
 
 __all__ = ["lost_mode"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution as Law
 
 from unwarp._space import Interval, Space, Support
-from unwarp.applications._laws import Piece, piece, read_law, within, written
+from unwarp.applications._simulators._laws import Piece, piece, read_law, within, written
 from unwarp.errors import ConfigError, ShapeError
 
 __all__ = ["Box", "Independent", "Prior"]

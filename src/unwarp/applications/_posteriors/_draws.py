@@ -13,7 +13,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from unwarp.applications._chains import independent_draws, r_hat
+from unwarp.applications._posteriors._chains import independent_draws, r_hat
 from unwarp.errors import ConfigError, DataError
 
 __all__ = ["Draws"]

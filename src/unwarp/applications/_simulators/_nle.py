@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from unwarp import _check
-from unwarp.applications._learned import Plan, build, learn, read, write
-from unwarp.applications._prior import Prior
-from unwarp.applications._simulations import Simulations, pairs, steps_of
-from unwarp.applications._tempered import Crowd, tempered
+from unwarp.applications._simulators._learned import Plan, build, learn, read, write
+from unwarp.applications._simulators._prior import Prior
+from unwarp.applications._simulators._simulations import Simulations, pairs, steps_of
+from unwarp.applications._simulators._tempered import Crowd, tempered
 from unwarp.distributions import Mixture
 from unwarp.errors import ConfigError, DataError, ShapeError
 from unwarp.training import Step, likelihood

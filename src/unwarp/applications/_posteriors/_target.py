@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from unwarp._space import REAL, Space
-from unwarp.applications._doors import NumpyTarget, jax_function
-from unwarp.applications._draws import named
+from unwarp.applications._posteriors._draws import named
+from unwarp.applications._posteriors._for_samplers import NumpyTarget, jax_function
 from unwarp.errors import ConfigError, ShapeError
 from unwarp.transforms import Unconstrain
 
@@ -151,7 +151,7 @@ class Target:
         names: Sequence[str] | Mapping[str, Sequence[int]] = (),
     ) -> Target:
         """From a log density written in JAX, of one vector of parameters, `(d,) -> ()`; compiled once a batch size."""
-        from unwarp.applications._foreign import jax_slopes
+        from unwarp.applications._posteriors._foreign import jax_slopes
 
         return cls.from_torch(outside(jax_slopes(log_density)), space, names=names)
 
@@ -161,14 +161,14 @@ class Target:
 
         Where a parameter's support depends on another parameter there is no way back from constrained draws.
         """
-        from unwarp.applications._foreign import numpyro_parts
+        from unwarp.applications._posteriors._foreign import numpyro_parts
 
         return cls(*numpyro_parts(model, args, kwargs))
 
     @classmethod
     def from_pymc(cls, model: Any) -> Target:
         """From a PyMC model; parameters keep their names, shapes and constraints. All rows are one compiled call."""
-        from unwarp.applications._foreign import pymc_parts
+        from unwarp.applications._posteriors._foreign import pymc_parts
 
         return cls(*pymc_parts(model))
 
@@ -178,7 +178,7 @@ class Target:
 
         Written to BridgeStan's documented interface and not run against it: it needs a C++ toolchain.
         """
-        from unwarp.applications._foreign import bridgestan_parts
+        from unwarp.applications._posteriors._foreign import bridgestan_parts
 
         return cls(*bridgestan_parts(model))
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from unwarp.applications._columns import NUMBERS, Aligned, Array
-from unwarp.applications._measures import Utility
+from unwarp.applications._synthesis._columns import NUMBERS, Aligned, Array
+from unwarp.applications._synthesis._measures import Utility
 from unwarp.errors import ConfigError
 
 _LEVELS = 255  # that gradient boosting tells apart; the rare ones share the last

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from unwarp import flows
 from unwarp._space import REAL, Space, Support
-from unwarp.applications._draws import Draws
-from unwarp.applications._target import Target
+from unwarp.applications._posteriors._draws import Draws
+from unwarp.applications._posteriors._target import Target
 from unwarp.distributions import Flow
 from unwarp.errors import ConfigError, DataError
 from unwarp.training import History, Step

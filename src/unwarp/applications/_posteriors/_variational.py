@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from unwarp import flows
-from unwarp.applications._diagnosis import drawn, log_ratios
-from unwarp.applications._start import Normal, climb, distinct, matched, spread, starts
-from unwarp.applications._target import Target
-from unwarp.applications._weights import effective_size, pareto_smoothed
+from unwarp.applications._posteriors._diagnosis import drawn, log_ratios
+from unwarp.applications._posteriors._start import Normal, climb, distinct, matched, spread, starts
+from unwarp.applications._posteriors._target import Target
+from unwarp.applications._posteriors._weights import effective_size, pareto_smoothed
 from unwarp.distributions import Flow
 from unwarp.errors import ConfigError, DataError
 from unwarp.training import (

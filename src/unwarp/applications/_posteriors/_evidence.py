@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unwarp.applications._weights import effective_size, pareto_smoothed
+from unwarp.applications._posteriors._weights import effective_size, pareto_smoothed
 
 __all__ = ["Evidence", "bridge_sampling", "importance_sampling"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unwarp.applications._prior import Prior
+from unwarp.applications._simulators._prior import Prior
 from unwarp.errors import DataError, ShapeError
 
 __all__ = ["Simulations", "observation", "pairs", "steps_of"]

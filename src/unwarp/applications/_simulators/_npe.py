@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from unwarp import _check
-from unwarp.applications._checks import Checks, check
-from unwarp.applications._draws import Draws
-from unwarp.applications._learned import Embedding, Plan, build, learn, read, write
-from unwarp.applications._prior import Prior
-from unwarp.applications._rounds import Simulator, within_region
-from unwarp.applications._simulations import Simulations, observation, pairs
-from unwarp.applications._strange import Usual
+from unwarp.applications._posteriors import Draws
+from unwarp.applications._simulators._checks import Checks, check
+from unwarp.applications._simulators._learned import Embedding, Plan, build, learn, read, write
+from unwarp.applications._simulators._prior import Prior
+from unwarp.applications._simulators._rounds import Simulator, within_region
+from unwarp.applications._simulators._simulations import Simulations, observation, pairs
+from unwarp.applications._simulators._strange import Usual
 from unwarp.distributions import Mixture
 from unwarp.errors import ConfigError
 from unwarp.training import Objective, Step, likelihood, matching

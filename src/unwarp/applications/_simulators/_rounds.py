@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unwarp.applications._prior import Prior
+from unwarp.applications._simulators._prior import Prior
 
 __all__ = ["Simulator", "within_region"]
 
