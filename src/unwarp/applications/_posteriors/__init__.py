@@ -1,6 +1,7 @@
 """Posteriors as flows: learned from a log density or from draws, judged, and of use to samplers.
 
-Given: `_target` (`_foreign` from other packages, `_for_samplers` to them); `_draws` with `_chains` and `_marginals`.
+Given: a `_target` (`_foreign` ones are computed `_outside`; `_for_samplers` leads there); `_draws` with `_chains` and
+`_marginals`.
 Learned: `_posterior`, by `_variational`, which begins at `_start`, or `_from_draws`; kept in a `_posterior_file`.
 Judged: `_diagnosis`, lost `_modes`, `_weights`, `_evidence`. Of use: `_transport`.
 """

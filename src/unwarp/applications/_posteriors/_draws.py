@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unwarp.applications._posteriors._chains import independent_draws, r_hat
+from unwarp.applications._posteriors._outside import need
 from unwarp.errors import ConfigError, DataError
 
 __all__ = ["Draws"]
 
 _FEWEST = 50
 _LEAD = ("chain", "draw")
+_need = partial(need, where="draws", mend="Install unwarp[bayes].")
 
 
 @dataclass(frozen=True)
@@ -280,12 +283,3 @@ def _real(name: str, value: np.ndarray) -> np.ndarray:
         return value.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"draws: expected numbers of {name!r}; got {value.dtype}. Leave it out.") from error
-
-
-def _need(module: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"draws: expected {module}; got none. Install unwarp[bayes].") from error

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unwarp.applications._posteriors._target import need, outside
+from unwarp.applications._posteriors._outside import Slopes, need, outside
 from unwarp.errors import ConfigError
 
 __all__ = ["bridgestan_parts", "jax_slopes", "numpyro_parts", "pymc_parts"]
 
-Slopes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Way = Callable[[Tensor], tuple[Tensor, Tensor]]
 Parts = tuple[int, Callable[[Tensor], Tensor], Way, Way, dict[str, tuple[int, ...]]]
 _FEWEST = 16  # rows for which JAX compiles

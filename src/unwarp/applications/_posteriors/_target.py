@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,12 @@ from torch import Tensor
 from unwarp._space import REAL, Space
 from unwarp.applications._posteriors._draws import named
 from unwarp.applications._posteriors._for_samplers import NumpyTarget, jax_function
+from unwarp.applications._posteriors._foreign import bridgestan_parts, jax_slopes, numpyro_parts, pymc_parts
+from unwarp.applications._posteriors._outside import LogDensity, need, outside
 from unwarp.errors import ConfigError, ShapeError
 from unwarp.transforms import Unconstrain
 
-__all__ = ["Target", "need", "outside"]
-
-LogDensity = Callable[[Tensor], Tensor]
+__all__ = ["Target"]
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Target:
             return values, slopes.reshape(x.shape)
 
         made = cls.from_torch(outside(both), space, names=names)
-        return _copy(made, differentiable=gradient is not None)
+        return replace(made, differentiable=gradient is not None)
 
     @classmethod
     def from_jax(
@@ -151,8 +151,6 @@ class Target:
         names: Sequence[str] | Mapping[str, Sequence[int]] = (),
     ) -> Target:
         """From a log density written in JAX, of one vector of parameters, `(d,) -> ()`; compiled once a batch size."""
-        from unwarp.applications._posteriors._foreign import jax_slopes
-
         return cls.from_torch(outside(jax_slopes(log_density)), space, names=names)
 
     @classmethod
@@ -161,15 +159,11 @@ class Target:
 
         Where a parameter's support depends on another parameter there is no way back from constrained draws.
         """
-        from unwarp.applications._posteriors._foreign import numpyro_parts
-
         return cls(*numpyro_parts(model, args, kwargs))
 
     @classmethod
     def from_pymc(cls, model: Any) -> Target:
         """From a PyMC model; parameters keep their names, shapes and constraints. All rows are one compiled call."""
-        from unwarp.applications._posteriors._foreign import pymc_parts
-
         return cls(*pymc_parts(model))
 
     @classmethod
@@ -178,29 +172,7 @@ class Target:
 
         Written to BridgeStan's documented interface and not run against it: it needs a C++ toolchain.
         """
-        from unwarp.applications._posteriors._foreign import bridgestan_parts
-
         return cls(*bridgestan_parts(model))
-
-
-class _Outside(torch.autograd.Function):
-    """A value and its slope that were computed elsewhere."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, both: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        values, slopes = both(x.detach().cpu().double().numpy())
-        ctx.save_for_backward(torch.from_numpy(np.array(slopes, dtype=np.float64)).to(x))
-        return torch.from_numpy(np.array(values, dtype=np.float64)).to(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (slopes,) = ctx.saved_tensors
-        return grad.unsqueeze(-1) * slopes, None
-
-
-def outside(both: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> LogDensity:
-    """A log density from a function that gives values and slopes of rows in numpy."""
-    return lambda x: _Outside.apply(x, both)  # pyright: ignore[reportReturnType]
 
 
 def _sizes(names: Sequence[str] | Mapping[str, Sequence[int]], count: int) -> dict[str, tuple[int, ...]]:
@@ -213,21 +185,3 @@ def _sizes(names: Sequence[str] | Mapping[str, Sequence[int]], count: int) -> di
     if total != count:
         raise ConfigError(f"Target: expected names for {count} parameters; got {total}. Name each once.")
     return found
-
-
-def _copy(target: Target, **changes: Any) -> Target:
-    from dataclasses import replace
-
-    return replace(target, **changes)
-
-
-def need(module: str) -> Any:
-    """A package that not everybody has."""
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"Target: expected the package {module.split('.', maxsplit=1)[0]}; got none. Install it."
-        ) from error
