@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unwarp.applications._simulators._learned import Embedding, Plan, build, prepare
-from unwarp.applications._simulators._prior import Prior
+from unwarp.applications._simulators._prior import Prior, coordinates
 from unwarp.distributions import Mixture
 from unwarp.errors import ConfigError
 
@@ -48,13 +48,9 @@ def builder(
         >>> callable(builder("maf"))
         True
     """
-    options = dict(flow_options or {})
-    if flow == "nsf":
-        options = {"layers": 5, "hidden": [50, 50]} | options
     plan = Plan(
-        flow=flow, options=options, embedding=embedding, summary=summary, members=1, max_steps=None, lr=None,
-        random_state=random_state, progress=None,
-    )  # fmt: skip
+        flow=flow, options=dict(flow_options or {}), embedding=embedding, summary=summary, random_state=random_state
+    )
 
     def make(theta: Tensor, x: Tensor) -> Any:
         kind = _estimator()
@@ -86,11 +82,9 @@ def _estimator() -> Any:
             if self._prior is None:
                 return self.net.log_prob(theta, given)
             rows = theta.flatten(0, 1)
-            inside = self._prior.space.contains(rows).unsqueeze(-1)
-            u, ladj = self._prior.to_normal(torch.where(inside, rows, self._prior.space.center.to(rows)))
-            value = self.net.log_prob(u.to(theta).unflatten(0, theta.shape[:2]), given)
-            value = value + ladj.to(theta).unflatten(0, theta.shape[:2])
-            return torch.where(inside.squeeze(-1).unflatten(0, theta.shape[:2]), value, -torch.inf)
+            u, ladj, inside = (part.unflatten(0, theta.shape[:2]) for part in coordinates(self._prior, rows))
+            value = self.net.log_prob(u.to(theta), given) + ladj.to(theta)
+            return torch.where(inside, value, -torch.inf)
 
         def loss(self, input: Tensor, condition: Tensor, **_: Any) -> Tensor:  # noqa: A002 - sbi's own name
             return -self.log_prob(input.unsqueeze(0), condition)[0]

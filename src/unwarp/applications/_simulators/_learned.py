@@ -21,6 +21,7 @@ from unwarp.transforms import Embedded, Standardize
 __all__ = ["Embedding", "Plan", "build", "learn", "prepare", "read", "write"]
 
 Embedding = Literal["none", "vectors", "sequences", "sets", "images"] | nn.Module
+_SUITED = {"nsf": {"layers": 5, "hidden": [50, 50]}}
 _PASSES, _FEWEST_STEPS, _MOST_STEPS = 60, 500, 12_000
 
 
@@ -30,14 +31,19 @@ class Plan:
 
     flow: str
     options: Mapping[str, Any]
-    embedding: Embedding
-    summary: int
-    members: int
-    max_steps: int | None
-    lr: float | None
-    random_state: int
-    progress: Callable[[Step], object] | None
+    embedding: Embedding = "none"
+    summary: int = 32
+    members: int = 1
+    max_steps: int | None = None
+    lr: float | None = None
+    random_state: int = 0
+    progress: Callable[[Step], object] | None = None
     marginals: Literal["plain", "quantiles"] = "plain"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Options of the recipe, with what suits simulators where nothing was said."""
+        return dict(_SUITED.get(self.flow, {})) | dict(self.options)
 
     def budget(self, rows: int) -> int:
         """Steps for so many rows: some sixty passes."""
@@ -52,14 +58,14 @@ def build(plan: Plan, features: int, observed: tuple[int, ...]) -> Mixture:
         if not isinstance(plan.embedding, nn.Module):
             options: dict[str, Any] = {"embedding": plan.embedding, "marginals": plan.marginals}
             return flows.amortized(
-                features, observed=observed, flow=plan.flow, options=dict(plan.options), summary=plan.summary,
+                features, observed=observed, flow=plan.flow, options=plan.asked, summary=plan.summary,
                 members=plan.members, **options,
             )  # fmt: skip
         parts: list[Flow] = []
         for _ in range(plan.members):
             net = copy.deepcopy(plan.embedding)
             width = _width(net, observed)
-            inner = flows.flow(plan.flow, features, **plan.options, context=width)
+            inner = flows.flow(plan.flow, features, **plan.asked, context=width)
             chain = Embedded(inner.transform, nn.Sequential(_Scaled(observed[-1]), net), context=observed)
             parts.append(Flow(chain, inner.base))
         return Mixture(parts)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unwarp import _check
 from unwarp.applications._simulators._learned import Plan, build, learn, read, write
-from unwarp.applications._simulators._prior import Prior
+from unwarp.applications._simulators._prior import Prior, coordinates
 from unwarp.applications._simulators._simulations import Simulations, pairs, steps_of
 from unwarp.applications._simulators._tempered import Crowd, tempered
 from unwarp.distributions import Mixture
@@ -63,10 +63,7 @@ class SampledPosterior:
 
     def log_prob(self, theta: ArrayLike) -> Floats:
         """Log density of parameters `(n, dim)`, normalised by the estimated evidence, nats."""
-        rows = self.prior.rows(theta)
-        inside = self.prior.space.contains(rows)
-        safe = torch.where(inside.unsqueeze(-1), rows, self.prior.space.center.to(rows))
-        u, ladj = self.prior.to_normal(safe)
+        u, ladj, inside = coordinates(self.prior, self.prior.rows(theta))
         value = self._log_like(u) + self.prior.log_normal(u) + ladj - self.log_evidence
         return torch.where(inside, value, -torch.inf).numpy()
 
@@ -120,11 +117,10 @@ class NLE:
         progress: Callable[[Step], object] | None = None,
     ) -> None:
         _check.at_least("NLE", "members", members, 1)
-        defaults = {"layers": 5, "hidden": [50, 50]} if flow == "nsf" else {}
         self.prior = prior
         self._plan = Plan(
-            flow=flow, options=defaults | dict(flow_options or {}), embedding="none", summary=32, members=members,
-            max_steps=max_steps, lr=lr, random_state=random_state, progress=progress, marginals="quantiles",
+            flow=flow, options=dict(flow_options or {}), marginals="quantiles", members=members, max_steps=max_steps,
+            lr=lr, random_state=random_state, progress=progress,
         )  # fmt: skip
         self._model: Mixture | None = None
         self._steps = torch.zeros(0)

@@ -16,7 +16,7 @@ from unwarp._space import Interval, Space, Support
 from unwarp.applications._simulators._laws import Piece, piece, read_law, within, written
 from unwarp.errors import ConfigError, ShapeError
 
-__all__ = ["Box", "Independent", "Prior"]
+__all__ = ["Box", "Independent", "Prior", "coordinates", "prior_of"]
 
 Floats = NDArray[np.float64]
 
@@ -84,9 +84,7 @@ class Prior(ABC):
 
     def log_prob(self, theta: ArrayLike) -> Floats:
         """Log density of parameters `(n, dim)`, nats; minus infinity outside the support."""
-        rows = self.rows(theta)
-        inside = self.space.contains(rows)
-        u, ladj = self.to_normal(torch.where(inside.unsqueeze(-1), rows, self.space.center.to(rows)))
+        u, ladj, inside = coordinates(self, self.rows(theta))
         return torch.where(inside, self.log_normal(u) + ladj, -torch.inf).numpy()
 
     def rows(self, theta: ArrayLike) -> Tensor:
@@ -247,6 +245,12 @@ class Box(Prior):
 _ROUNDING = 1e-6  # of an interval's width, that float32 may be off
 _LEAST = 1e-15  # share of a box's width at which its edge counts as reached
 _HALF_LOG_TAU = 0.9189385332046727
+
+
+def coordinates(prior: Prior, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """u and log-determinant of parameters `(n, dim)`, and which are inside the support; elsewhere the centre's."""
+    inside = prior.space.contains(theta)
+    return *prior.to_normal(torch.where(inside.unsqueeze(-1), theta, prior.space.center.to(theta))), inside
 
 
 def prior_of(spec: Any, where: str) -> Prior:
