@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -11,7 +13,7 @@ from torch import nn
 from unwarp.distributions import Flow, Mixture
 from unwarp.errors import RecipeError
 from unwarp.flows._recipe import Components, Features, build, recipe
-from unwarp.flows._summaries import ImageSummary, SequenceSummary, SetSummary, VectorSummary, Views
+from unwarp.flows._summaries import GridSummary, SetSummary, VectorSummary, Views
 from unwarp.transforms import Compose, Embedded, Quantiles, Regression, Transform
 
 __all__ = ["amortized", "conditional"]
@@ -90,10 +92,10 @@ def conditional(
 
 
 def _summary(embedding: Embedding, width: int, out: int) -> nn.Module:
-    nets: dict[Embedding, type[nn.Module]] = {
+    nets: dict[Embedding, Callable[[int, int], nn.Module]] = {
         "vectors": VectorSummary,
-        "images": ImageSummary,
-        "sequences": SequenceSummary,
+        "images": partial(GridSummary, axis=-3),
+        "sequences": partial(GridSummary, axis=-1),
         "sets": SetSummary,
     }
     with torch.device("cpu"):

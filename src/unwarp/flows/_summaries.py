@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from unwarp.functional import squash
 from unwarp.transforms import Quantiles, Standardize
 
-__all__ = ["ImageSummary", "SequenceSummary", "SetSummary", "VectorSummary", "Views"]
+__all__ = ["GridSummary", "SetSummary", "VectorSummary", "Views"]
 
 _LOGISTIC = 1.7  # a standard logistic number, so divided, is about a standard normal one
+_GRIDS = {  # convolution, its width, means, and of how many parts along an axis
+    -3: (nn.Conv2d, 3, nn.AdaptiveAvgPool2d, 2),
+    -1: (nn.Conv1d, 5, nn.AdaptiveAvgPool1d, 4),
+}
 
 
 class Views(nn.Module):
@@ -54,52 +60,31 @@ class VectorSummary(nn.Module):
         return self.net(x)
 
 
-class ImageSummary(nn.Module):
-    """Three convolutions, each after the first at half the resolution, then means over a 2 x 2 grid.
+class GridSummary(nn.Module):
+    """Three convolutions, each after the first at half the resolution, then means over four parts of the grid.
 
-    Shapes: x `(n, channels, height, width)` -> `(n, out)`.
+    Shapes: x, images `(n, channels, height, width)` with `axis=-3` or sequences `(n, times, channels)` with `axis=-1`,
+    the place of the channels -> `(n, out)`.
     """
 
-    def __init__(self, channels: int, out: int, width: int = 32) -> None:
+    def __init__(self, channels: int, out: int, width: int = 32, *, axis: Literal[-3, -1]) -> None:
         super().__init__()
+        conv, size, means, parts = _GRIDS[axis]
+        self.axis = axis
         self.net = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1),
+            conv(channels, width, size, padding=size // 2),
             nn.GELU(),
-            nn.Conv2d(width, width, 3, stride=2, padding=1),
+            conv(width, width, size, stride=2, padding=size // 2),
             nn.GELU(),
-            nn.Conv2d(width, width, 3, stride=2, padding=1),
+            conv(width, width, size, stride=2, padding=size // 2),
             nn.GELU(),
-            nn.AdaptiveAvgPool2d(2),
+            means(parts),
             nn.Flatten(),
             nn.Linear(4 * width, out),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-
-class SequenceSummary(nn.Module):
-    """Three convolutions along time, each after the first at half the pace, then means over four stretches.
-
-    Shapes: x `(n, times, channels)` -> `(n, out)`.
-    """
-
-    def __init__(self, channels: int, out: int, width: int = 32) -> None:
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Conv1d(channels, width, 5, padding=2),
-            nn.GELU(),
-            nn.Conv1d(width, width, 5, stride=2, padding=2),
-            nn.GELU(),
-            nn.Conv1d(width, width, 5, stride=2, padding=2),
-            nn.GELU(),
-            nn.AdaptiveAvgPool1d(4),
-            nn.Flatten(),
-            nn.Linear(4 * width, out),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x.mT)
+        return self.net(x.movedim(self.axis, 1))
 
 
 class SetSummary(nn.Module):
