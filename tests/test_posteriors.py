@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from unwarp.applications import (
     pareto_smoothed,
 )
 from unwarp.distributions import Normal
+from unwarp.doctor._subject import perturbed
 from unwarp.errors import ConfigError, DataError, ShapeError
-from unwarp.training import ImportanceWeighted, ReverseKL
+from unwarp.training import AlphaDivergence, ImportanceWeighted, ReverseKL
 
 LOG_Z = 3.0
 
@@ -186,13 +188,40 @@ def test_bridge_needs_less_overlap_than_importance() -> None:
     assert importance_sampling(np.full(5, -math.inf))[1] == math.inf
 
 
-@pytest.mark.parametrize("goal", [ReverseKL, ImportanceWeighted])
-def test_gradients_along_the_path_vanish_at_the_target(goal: type) -> None:
-    model = flow("maf", 2, layers=1, hidden=(8,)).double()
-    goal(lambda x: _as_target(model, x))(model, torch.zeros(64, 2), None, None).backward()
+@pytest.mark.parametrize("goal", [ReverseKL, ImportanceWeighted, AlphaDivergence])
+@pytest.mark.parametrize("recipe", ["maf", "realnvp", "nsf"])
+def test_gradients_along_the_path_vanish_at_the_target(goal: type, recipe: str) -> None:
+    model = perturbed(flow(recipe, 2, layers=2, hidden=(8,)).double())
+    goal(partial(_as_target, model))(model, torch.zeros(64, 2), None, None).backward()
     assert max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None) < 1e-9
     with pytest.raises(ConfigError):
         ReverseKL(Normal(2).log_prob, gradient="neither")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("options", [{"tails": "heavy", "mixing": "lu"}, {"base": "student"}])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_gradients_along_the_path_are_those_of_two_passes(options: dict[str, str], dtype: torch.dtype) -> None:
+    """They come with the draws; and in validation, where nothing is learned, the value alone."""
+    model = perturbed(flow("realnvp", 3, layers=3, hidden=(8,), **options)).to(dtype)
+    objective = ReverseKL(lambda x: -x.cosh().log().sum(-1))
+
+    def drawn(count: int) -> Tensor:
+        torch.manual_seed(0)
+        return model.sample((count,))
+
+    def gradients(loss: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True))
+
+    torch.manual_seed(0)
+    loss = objective(model, torch.zeros(64, 3), None, None)
+    x = drawn(64)
+    right = (_as_target(model, x) + x.cosh().log().sum(-1)).mean()
+    with torch.no_grad():
+        torch.manual_seed(0)
+        value = objective(model, torch.zeros(64, 3), None, None)
+    pairs = zip([loss, value, *gradients(loss)], [right, right, *gradients(right)], strict=True)
+    near = 1e-9 if dtype == torch.float64 else 1e-4
+    assert all(bool(((a - b).abs() <= near * (1 + b.abs().max())).all()) for a, b in pairs)
 
 
 def _as_target(model: torch.nn.Module, x: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ from unwarp.doctor import _tolerances as tol
 from unwarp.doctor._report import Figure, worst_of
 from unwarp.doctor._subject import Call, Module, Outputs, Run, Subject, held, perturbed
 from unwarp.flows import load, save
+from unwarp.transforms import Compose, Coupling
 
-__all__ = ["compiles", "gradients", "saved_and_loaded", "vmap_and_jacrev"]
+__all__ = ["compiles", "gradients", "saved_and_loaded", "score_carried", "vmap_and_jacrev"]
 
 
 def gradients(subject: Subject) -> Figure:
@@ -88,6 +89,21 @@ def _directional_error(call: Call, module: Module, subject: Subject, h: float = 
 def _value(call: Call, leaves: list[Tensor]) -> Tensor:
     x = call.space.from_coordinates(leaves[0])[0]
     return _projection(call, call.run(x, None if call.context is None else leaves[1]))
+
+
+def score_carried(subject: Subject) -> Figure:
+    """The gradient of the log density that draws through couplings carry along is the one found by going back."""
+    f = subject.map
+    if f.kind != "exact" or f.loses != "nothing" or not any(isinstance(part, Coupling) for part in f.modules()):
+        return Figure.skip("no bijection with couplings")
+    chain, call = f if isinstance(f, Compose) else Compose([f]), subject.calls()[1]
+    score = torch.randn(call.x.shape, generator=subject.generator(7), dtype=torch.float64)
+    found = chain.carry(call.x, score, call.context)
+    x, ladj = call()
+    at = x.detach().requires_grad_()
+    z, back = f.forward(at, call.context)
+    (slope,) = torch.autograd.grad((z * score).sum() + back.sum(), at)
+    return Figure(worst_of(*_differences(found, (x, ladj, slope))), tol.LADJ)
 
 
 def compiles(subject: Subject, backend: str = "eager") -> Figure:

@@ -27,6 +27,7 @@ MAP_LAWS: tuple[Law, ...] = (
     _maps.ladj_by_integration,
     _maps.identity_at_start,
     _maps.estimate_is_unbiased,
+    _autodiff.score_carried,
 )
 LAWS: tuple[Law, ...] = (
     _calls.any_batch,

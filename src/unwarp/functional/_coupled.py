@@ -37,64 +37,85 @@ class CouplingStep(NamedTuple):
     layers: Sequence[Affinity]
 
 
-def couple(steps: Sequence[CouplingStep], x: Tensor, context: Tensor | None) -> Pair | None:
+def couple(
+    steps: Sequence[CouplingStep], x: Tensor, context: Tensor | None, score: Tensor | None = None
+) -> tuple[Tensor, ...] | None:
     """The point after coupling layers, one after another, and their ladj; None where that cannot be one operation.
+
+    With the gradient of a log density at x comes the one at the point after, which has no derivatives: what the
+    networks said on the way there serves the way back too.
 
     Args:
         steps: what the layers do.
         x: `(*batch, features)`.
         context: `(*batch, context)`, seen after the kept features by networks that have room for it.
+        score: as x.
     """
     if torch.compiler.is_compiling() or passes is None or torch.is_autocast_enabled("cpu"):
         return None
     tensors = [t for step in steps for layer in step.layers for t in layer[:2]]
-    extra = [] if context is None else [context]
+    extra = [t for t in (context, score) if t is not None]
     if not is_ordinary(x, *extra, *tensors) or not passes.takes_couplings(steps, x, context):
         return None
     if context is not None:
         batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
         x, context = x.expand(*batch, -1), context.expand(*batch, -1)
+    score = None if score is None else score.detach().expand(x.shape)
     if torch.is_grad_enabled():
-        return _Coupled.apply((passes, steps), x, context, *tensors)
-    z, ladj, *_ = _values(passes, steps, x, context, keep=False)
-    return z, ladj
+        return _Coupled.apply((passes, steps, score), x, context, *tensors)
+    return _values(passes, steps, x, context, score, keep=False)[0]
 
 
 def _values(
-    kernel: Any, steps: Sequence[CouplingStep], x: Tensor, context: Tensor | None, *, keep: bool
-) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
-    """z, the ladj, and what gradients need where it is to be kept: the points between steps, and the memory of each."""
+    kernel: Any, steps: Sequence[CouplingStep], x: Tensor, context: Tensor | None, score: Tensor | None, *, keep: bool
+) -> tuple[tuple[Tensor, ...], list[Tensor], list[Tensor]]:
+    """z, the ladj and the score after, if any; and what gradients need where it is to be kept: the points between
+    steps, and the memory of each.
+    """
     rows, others, memory = _rows(x), None if context is None else _rows(context), None
     ladj, after, memories = x.new_zeros(rows.shape[0]), [], []
+    carried, ones, spare = None if score is None else _rows(score), torch.ones_like(ladj), None
     for step in steps:
         rows, memory = kernel.coupling(step, rows, others, ladj, None if keep else memory)
+        if carried is not None:  # through the way back, whose network is asked the same
+            undone, wanted = step._replace(inverse=not step.inverse), (True, *(False, False) * len(step.layers))
+            spare, (carried, *_) = kernel.coupling_gradients(
+                undone, rows, others, memory, (carried, ones), None, spare, wanted
+            )
         if keep:
             after.append(rows)
             memories.append(memory)
-    return rows.view(x.shape), ladj.view(x.shape[:-1]), after[:-1], memories
+    found = rows.view(x.shape), ladj.view(x.shape[:-1])
+    return (found if carried is None else (*found, carried.view(x.shape))), after[:-1], memories
 
 
 class _Coupled(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, what: tuple[Any, Sequence[CouplingStep]], x: Tensor, context: Tensor | None, *tensors: Tensor
-    ) -> Pair:
-        ctx.what = what
-        z, ladj, between, memories = _values(*what, x, context, keep=True)
+        ctx: Any,
+        what: tuple[Any, Sequence[CouplingStep], Tensor | None],
+        x: Tensor,
+        context: Tensor | None,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        kernel, steps, score = what
+        ctx.what = kernel, steps
+        found, between, memories = _values(kernel, steps, x, context, score, keep=True)
         ctx.save_for_backward(x, context, *tensors, *between, *memories)
-        return z, ladj
+        ctx.mark_non_differentiable(*found[2:])
+        return found
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         kernel, steps = ctx.what
         saved, count, needed = ctx.saved_tensors, len(steps), ctx.needs_input_grad[1:]
         given, between, memories = saved[: len(needed)], saved[len(needed) : -count], saved[-count:]
-        if torch.is_grad_enabled() or not is_ordinary(*grad_outputs):
+        if torch.is_grad_enabled() or not is_ordinary(*grad_outputs[:2]):
 
             def reference(x: Tensor, context: Tensor | None, *tensors: Tensor) -> Pair:
                 return _plainly(steps, x, context, tensors)
 
-            return None, *gradients_of(reference, given, needed, grad_outputs)
+            return None, *gradients_of(reference, given, needed, grad_outputs[:2])
         x, others = given[0], None if given[1] is None else _rows(given[1])
         to_context = torch.zeros_like(others) if others is not None and needed[1] else None
         to_ladj = grad_outputs[1].reshape(-1).contiguous()

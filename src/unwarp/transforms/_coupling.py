@@ -117,6 +117,25 @@ class Coupling(Transform):
         moved, ladj = move(moved, self._params(kept, context))
         return self._join(kept, moved), ladj.flatten(self._axis).sum(-1)
 
+    def plainly_carried(
+        self, x: Tensor, context: Tensor | None, score: Tensor, *, inverse: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The layer by single operations, with the score carried: what the network says of the point before is what it
+        says of the point after, so that the way back costs the scalar map alone.
+        """
+        there, back = self.univariate.forward, self.univariate.inverse
+        there, back = (back, there) if inverse else (there, back)
+        with torch.enable_grad():
+            kept, moved = self._split(x if x.requires_grad else x.detach().requires_grad_())
+            params = self._params(kept, context)
+            moved, ladj = there(moved, params)
+            at = moved.detach().requires_grad_()
+            before, before_ladj = back(at, params)
+            kept_score, moved_score = self._split(score)
+            log_q = (kept * kept_score).sum() + (before * moved_score).sum() + before_ladj.sum()
+            to_kept, to_moved = torch.autograd.grad(log_q, (kept, at), retain_graph=True)
+        return self._join(kept, moved), ladj.flatten(self._axis).sum(-1), self._join(to_kept, to_moved)
+
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The kept and the moved part, without a copy where each is in one piece."""
         if not self._in_two:
@@ -162,12 +181,10 @@ def through(
     couplings: Sequence[Coupling], x: Tensor, context: Tensor | None, *, inverse: bool
 ) -> tuple[Tensor, Tensor]:
     """The point after the layers, in this order, and the sum of their ladjs; one operation where it can be."""
-    if not torch.compiler.is_compiling():
-        steps = [coupling.step(inverse=inverse) for coupling in couplings]
-        known = [step for step in steps if step is not None]
-        found = functional.couple(known, x, context) if len(known) == len(steps) else None
-        if found is not None:
-            return found
+    found = _as_one(couplings, x, context, None, inverse=inverse)
+    if found is not None:
+        z, ladj = found
+        return z, ladj
     if len(couplings) == 1:
         return couplings[0].plainly(x, context, inverse=inverse)
     total = x.new_zeros(())
@@ -175,6 +192,34 @@ def through(
         x, ladj = through([coupling], x, context, inverse=inverse)
         total = total + ladj
     return x, total
+
+
+def carried(
+    couplings: Sequence[Coupling], x: Tensor, context: Tensor | None, score: Tensor, *, inverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `through`, and the gradient of the log density at the point after, from `score`, the one at x."""
+    found = _as_one(couplings, x, context, score, inverse=inverse)
+    if found is not None:
+        z, ladj, score = found
+        return z, ladj, score
+    if len(couplings) == 1:
+        return couplings[0].plainly_carried(x, context, score, inverse=inverse)
+    total = x.new_zeros(())
+    for coupling in couplings:
+        x, ladj, score = carried([coupling], x, context, score, inverse=inverse)
+        total = total + ladj
+    return x, total, score
+
+
+def _as_one(
+    couplings: Sequence[Coupling], x: Tensor, context: Tensor | None, score: Tensor | None, *, inverse: bool
+) -> tuple[Tensor, ...] | None:
+    """The layers as one operation, where they can be."""
+    if torch.compiler.is_compiling():
+        return None
+    steps = [coupling.step(inverse=inverse) for coupling in couplings]
+    known = [step for step in steps if step is not None]
+    return functional.couple(known, x, context, score) if len(known) == len(steps) else None
 
 
 def _hold_space(shape: tuple[int, ...], univariate: Univariate, keep: Sequence[bool], space: Space | None) -> Space:
