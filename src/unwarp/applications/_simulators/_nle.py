@@ -77,15 +77,7 @@ class NLE:
     Use it where an observation is many independent trials of one simulator (their log-likelihoods add up), or to change
     the prior later. Data of more than some ten numbers are easier for `NPE`.
 
-    Args:
-        prior: `Box`, `Independent`, or another `Prior`.
-        flow: a recipe for vectors.
-        flow_options: of the recipe.
-        members: flows, of which the likelihood is the mean.
-        max_steps: of each member's training; by default some sixty passes.
-        lr: learning rate.
-        random_state: seed of everything random.
-        progress: gets each `Step`.
+    Args: as for `NPE`, without an embedding; `members` are flows of which the likelihood is the mean.
 
     Raises:
         ConfigError: when `members < 1`.
