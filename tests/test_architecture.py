@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "unwarp"
 FILES = sorted(SOURCE.rglob("*.py"))
 NAMES = [str(path.relative_to(SOURCE)) for path in FILES]
 
-FOUNDATION = {"errors", "_check", "_space", "_manifold", "_files"}
+FOUNDATION = {"errors", "_check", "_random", "_space", "_manifold", "_files"}
 MATHEMATICS = FOUNDATION | {"functional"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
@@ -22,6 +22,7 @@ BELOW: dict[str, set[str]] = {
     "_check": {"errors", "_space"},
     "_manifold": {"errors", "_check", "_space"},
     "_files": {"errors"},
+    "_random": set(),
     "kernels": {"errors"},
     "functional": FOUNDATION | {"kernels"},
     "univariates": MATHEMATICS,

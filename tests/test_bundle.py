@@ -7,6 +7,7 @@ import os
 import pickle
 import stat
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,7 @@ def test_configuration_is_kept(tmp_path, flow):
     assert config["spec"] == flow.spec
     assert config["dtype"] == "float32"
     assert config["unwarp"] == 1
-    assert config["versions"]["torch"] == torch.__version__
+    assert config["versions"]["torch"] == version("torch")
     loaded, again = flows.load_with_config(path)
     assert again == config
     assert isinstance(loaded, Flow)

@@ -10,6 +10,7 @@ from torch.distributions import constraints
 
 from unwarp import _check
 from unwarp._manifold import CholeskyFactor, CorrelationFactor, Simplex
+from unwarp._random import Randomness
 from unwarp._space import POSITIVE, REAL, Interval, Manifold, Space, Support
 from unwarp.distributions._base import Distribution
 from unwarp.errors import SpaceError
@@ -61,8 +62,7 @@ class From(Distribution):
             x = made.sample(batch)
         else:  # torch's distributions take no generator: its next number seeds a copy of the global state
             seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-            with torch.random.fork_rng():
-                torch.manual_seed(seed)
+            with Randomness(seed, self.get_buffer(self._names[0]).device):
                 x = made.sample(batch)
         return x, self.log_prob(x)
 

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from unwarp import _check
+from unwarp._random import Randomness
 from unwarp.distributions import Distribution
 from unwarp.doctor._limits import Limits, limits
 
@@ -166,8 +167,7 @@ def speed(
     spec: dict[str, Any] = vars(flow).get("spec") or {}
     subject = name or str(spec.get("recipe", type(flow).__name__))
     machine = limits() if machine is None else machine
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with Randomness(0):
         tasks = _tasks(copy.deepcopy(flow).cpu(), batch)
         paces = tuple(_paced(task, call, seconds) for task, call in tasks.items())
     return Speed(subject, sum(value.numel() for value in flow.parameters()), batch, machine, paces)

@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 )
 
 from unwarp import _check, flows
+from unwarp._random import Randomness
 from unwarp.data import Encoding, Schema, dependent, infer
 from unwarp.distributions import Flow, GaussianMixture, in_float32
 from unwarp.errors import BundleError, ConfigError, DataError, RecipeError
@@ -308,8 +309,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         return Candidate(candidate.recipe, candidate.options | dict(self.flow_options or {}), settings, share)
 
     def _make(self, candidate: Candidate, seed: int) -> Flow:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with Randomness(seed):
             features, support = len(self.schema_.modelled), self.schema_.support
             return flows.flow(candidate.recipe, features, support=support, **candidate.options)
 

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted  # pyright: ignore[reportPrivateUsage]
 
 from unwarp import flows
+from unwarp._random import Randomness
 from unwarp.data import Codes, Schema, arrow_table, infer_table
 from unwarp.distributions import Mixed
 from unwarp.errors import BundleError, ConfigError, DataError
@@ -302,8 +303,7 @@ class FlowTable(DensityMixin, BaseEstimator):
             head | ({"origin": column.origin} if column.width is not None and column.width == column.step else {})
             for head, column in zip(self.schema_.heads, self.schema_.modelled, strict=True)
         ]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with Randomness(seed):
             model = flows.mixed(len(cells), cells=cells, hidden=hidden, blocks=blocks, members=self.members)  # pyright: ignore[reportArgumentType]
         return model.double()
 

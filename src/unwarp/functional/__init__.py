@@ -13,7 +13,12 @@ from unwarp.functional._cdf import (
     weibull_inverse,
 )
 from unwarp.functional._circle import circular_spline, circular_spline_inverse, moebius, moebius_inverse, wrap
-from unwarp.functional._convolution import bound_kernel, causal_convolution, causal_convolution_inverse
+from unwarp.functional._convolution import (
+    bound_kernel,
+    causal_convolution,
+    causal_convolution_inverse,
+    full_convolution,
+)
 from unwarp.functional._coupled import CouplingStep, couple
 from unwarp.functional._divergence import directional, jacobian
 from unwarp.functional._guards import spread, straight_beyond, straight_beyond_inverse, tilted
@@ -105,6 +110,7 @@ __all__ = [
     "dual_power_inverse",
     "exp",
     "fit_gaussian_mixture",
+    "full_convolution",
     "gaussian_mixture_from_normal",
     "gaussian_mixture_log_prob",
     "gaussian_mixture_to_normal",

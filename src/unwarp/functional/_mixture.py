@@ -245,6 +245,7 @@ def _kmeans(x: Tensor, w: Tensor, components: int, generator: Generator | None, 
 
 def _draw(mass: Tensor, generator: Generator | None) -> Tensor:
     """One index with probability proportional to `mass`, by its cumulative sum (rows of no mass don't matter)."""
-    u = torch.rand((), generator=generator, dtype=mass.dtype, device=mass.device)
+    at = mass.device if generator is None else generator.device
+    u = torch.rand((), generator=generator, dtype=mass.dtype, device=at).to(mass.device)
     total = mass.cumsum(0)
     return torch.searchsorted(total, u * total[-1]).clamp(max=mass.shape[0] - 1)

@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from unwarp import _check
+from unwarp._random import mixed
 from unwarp.functional import GaussianMixtureFit, fit_gaussian_mixture, gaussian_mixture_log_prob
-from unwarp.training._random import mixed
 from unwarp.training._rows import Rows
 
 __all__ = ["Baseline", "Rivals", "bits_per_dimension", "compare"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
+from unwarp._random import mixed
 from unwarp.distributions import Distribution, Flow
 from unwarp.errors import ConfigError, DataError, ShapeError
-from unwarp.training._random import mixed
 from unwarp.transforms import Compose
 
 __all__ = ["Rows", "Validation", "batches", "encoded", "frozen_prefix", "split"]

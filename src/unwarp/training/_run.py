@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unwarp._random import Randomness, fresh_seed, mixed
 from unwarp.distributions import Distribution, Flow
 from unwarp.errors import BundleError, ConfigError
 from unwarp.training._checkpoint import read_checkpoint, write_checkpoint
@@ -24,7 +25,6 @@ from unwarp.training._interrupt import HeldBack
 from unwarp.training._learner import Learner, averaged_weights
 from unwarp.training._metrics import Rivals, compare
 from unwarp.training._objectives import Objective, likelihood
-from unwarp.training._random import Randomness, fresh_seed, mixed
 from unwarp.training._rows import Rows, Validation, batches, encoded, frozen_prefix, split
 from unwarp.training._schedule import Schedule, default_batch, default_steps
 from unwarp.training._settings import Ledger, Settings

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from unwarp import _check
 from unwarp._space import Space
 from unwarp.errors import ConfigError
-from unwarp.functional import bound_kernel, causal_convolution, causal_convolution_inverse, soft_clip
+from unwarp.functional import (
+    bound_kernel,
+    causal_convolution,
+    causal_convolution_inverse,
+    full_convolution,
+    soft_clip,
+)
 from unwarp.transforms._base import Transform
 from unwarp.transforms._linear import LIMIT
 
@@ -215,7 +221,7 @@ class ConvolutionExponential(Transform):
     def _exponential(self, x: Tensor, kernel: Tensor) -> Tensor:
         total = term = x.reshape(-1, *self.domain.shape)
         for k in range(1, _TERMS + 1):
-            term = F.conv2d(term, kernel, padding=kernel.shape[-1] // 2) / k
+            term = full_convolution(F.pad(term, [kernel.shape[-1] // 2] * 4), kernel) / k
             total = total + term
         return total.reshape(x.shape)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unwarp import flows
+from unwarp._random import Randomness
 from unwarp._space import REAL, Space, Support
 from unwarp.applications._posteriors._draws import Draws
 from unwarp.applications._posteriors._target import Target
@@ -91,8 +92,7 @@ def likeliest(
     best: tuple[Flow, History] | None = None
     total = sum(candidate.share for candidate in found)
     for candidate in found:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with Randomness(seed):
             flow = flows.flow(candidate.recipe, u.shape[-1], **(candidate.options | dict(options)))
         share, own = candidate.share / total, dict(candidate.settings)
         if steps is not None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from unwarp import flows
+from unwarp._random import Randomness
 from unwarp.applications._posteriors._diagnosis import drawn, log_ratios
 from unwarp.applications._posteriors._start import Normal, climb, distinct, matched, spread, starts
 from unwarp.applications._posteriors._target import Target
@@ -123,8 +124,7 @@ def learned(
     task = _Learning(target, recipe, options, draws, steps, seed, progress)
     generator = Generator().manual_seed(seed)
     _try(target, generator)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with Randomness(seed):
         modes = _modes(target, generator)
         if objective == "auto":
             task.mends = True
@@ -144,8 +144,7 @@ def learned(
 
 def new_flow(recipe: str, dim: int, options: Mapping[str, Any], seed: int) -> Flow:
     """A flow of doubles, its first weights drawn by a seed of their own."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with Randomness(seed):
         return flows.flow(recipe, dim, **options).double()
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp import flows
+from unwarp._random import Randomness
 from unwarp.applications._simulators._prior import Prior, prior_of
 from unwarp.distributions import Flow, Mixture
 from unwarp.errors import BundleError, ConfigError
@@ -53,8 +54,7 @@ class Plan:
 
 def build(plan: Plan, features: int, observed: tuple[int, ...]) -> Mixture:
     """The untrained flows."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.random_state)
+    with Randomness(plan.random_state):
         if not isinstance(plan.embedding, nn.Module):
             options: dict[str, Any] = {"embedding": plan.embedding, "marginals": plan.marginals}
             return flows.amortized(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.distributions import Distribution as Law
 
+from unwarp._random import Randomness
 from unwarp._space import Interval, Space, Support
 from unwarp.applications._simulators._laws import Piece, piece, read_law, within, written
 from unwarp.errors import ConfigError, ShapeError
@@ -143,8 +144,7 @@ class Independent(Prior):
         return Space((self.dim,), tuple(s for part in self._pieces for s in part.supports))
 
     def sample(self, n: int, *, random_state: int = 0) -> Floats:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(random_state)
+        with Randomness(random_state):
             return torch.cat([part.sample(n) for part in self._pieces], -1).numpy()
 
     def to_normal(self, theta: Tensor) -> tuple[Tensor, Tensor]:

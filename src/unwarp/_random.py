@@ -1,4 +1,4 @@
-"""A run's own random numbers, with the caller's left as they were."""
+"""Random numbers of one's own, with the caller's left as they were."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from torch import Generator, Tensor
 
 __all__ = ["Randomness", "fresh_seed", "mixed"]
 
+_CPU = torch.device("cpu")
+
 
 class Randomness:
-    """Within `with`, torch's global streams are the run's own; then the caller's go on as if nothing had been drawn.
+    """Within `with`, torch's global streams are one's own; then the caller's go on as if nothing had been drawn.
 
-    Layers such as dropout draw from the global streams, so these are exchanged rather than handed a generator.
+    Weights are drawn from the global streams, and so is dropout, so these are exchanged rather than handed a generator.
+    `torch.manual_seed` in their place would seed every GPU too. Entered again, the streams go on.
 
     Args:
-        seed: start of the run's streams.
+        seed: start of the streams.
         device: the device that draws, besides the CPU.
     """
 
-    def __init__(self, seed: int, device: torch.device) -> None:
+    def __init__(self, seed: int, device: torch.device = _CPU) -> None:
         self._device = device if device.type == "cuda" else None
         self._outer: list[Tensor] = []
         self.states = [Generator().manual_seed(seed).get_state()]
