@@ -13,8 +13,8 @@ from torch.func import jacrev, vmap
 
 from unwarp.functional import _coupled
 from unwarp.kernels import _blas
-from unwarp.networks import MLP
-from unwarp.transforms import LU, Compose, Coupling, conditioners_in
+from unwarp.networks import MLP, MaskedMLP
+from unwarp.transforms import LU, Autoregressive, Compose, Coupling, conditioners_in
 from unwarp.univariates import Affine, RationalQuadratic, Univariate
 
 pytestmark = pytest.mark.skipif(_coupled.passes is None, reason="kernels are not built, or switched off")
@@ -63,6 +63,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(_coupled, name, counted)
     return made
+
+
+def made_in_order(scalar: str, *, context: int = 0, **options: Any) -> Autoregressive:
+    """An autoregressive layer shaken out of the identity, of features in an order of their own."""
+    torch.manual_seed(0)
+    net = MaskedMLP(FEATURES, MAPS[scalar].n_params, hidden=(20, 9), context=context, **options)
+    layer = Autoregressive(FEATURES, MAPS[scalar], net, order=[3, 0, 6, 1, 5, 2, 4], context=context)
+    for p in layer.parameters():
+        nn.init.normal_(p)
+    return layer.double()
 
 
 @of_each_map
@@ -249,6 +259,65 @@ def test_layers_in_a_row_are_one_operation(direction: str, plainly: Run, calls: 
         assert torch.allclose(a, b, rtol=1e-8, atol=1e-8)
     with torch.no_grad():  # memory is used again from layer to layer
         assert all(torch.equal(a, b) for a, b in zip(run(x, context), found[:2], strict=True))
+
+
+@of_each_map
+@pytest.mark.parametrize("options", [{}, {"passes": 2}, {"adjacency": [(0, 5), (3, 0), (6, 2), (6, 3)]}])
+def test_autoregressive_layers_and_couplings_are_one_operation(
+    scalar: str, options: dict[str, Any], plainly: Run, calls: list[int]
+) -> None:
+    """Where a masked network sees all that it moves, in whatever order."""
+    chain = Compose([made_in_order(scalar, **options), made(scalar), made_in_order(scalar)])
+    x = torch.randn(70, FEATURES, dtype=torch.float64, requires_grad=True)
+
+    def results() -> list[Tensor]:
+        z, ladj = chain(x)
+        return [z, ladj, *torch.autograd.grad(z.sin().sum() + ladj.square().sum(), [x, *chain.parameters()])]
+
+    found = results()
+    assert len(calls) == 1
+    for a, b in zip(found, plainly(results), strict=True):
+        assert torch.allclose(a, b, rtol=1e-8, atol=1e-8)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(chain(x), found[:2], strict=True))
+        assert torch.allclose(chain.decode(found[0]), x, atol=1e-8)
+
+
+def test_autoregressive_layers_stand_back(calls: list[int]) -> None:
+    x = torch.randn(5, FEATURES, dtype=torch.float64)
+    layer = made_in_order("affine", context=2)
+    layer(x, x[:, :2])
+    layer = made_in_order("affine")
+    assert gradgradcheck(layer, (x[:1].requires_grad_(),))
+    calls.clear()
+    vmap(layer.encode)(x)
+    with conditioners_in(torch.bfloat16):
+        layer(x)
+    with layer.net.register_forward_hook(_nothing):
+        assert torch.equal(layer(x)[0], x)
+    assert calls == []
+
+
+def test_points_that_are_too_short_are_refused() -> None:
+    x = torch.randn(5, FEATURES - 1, dtype=torch.float64)
+    for layer in (made("affine"), made("affine", "last"), made_in_order("affine")):
+        with pytest.raises((RuntimeError, IndexError)):
+            layer(x)
+
+
+def test_weights_that_moved_before_the_way_back(plainly: Run) -> None:
+    """Gradients are those at the weights that there are then, as ever."""
+    x = torch.randn(5, FEATURES, dtype=torch.float64)
+
+    def found() -> list[Tensor]:
+        layer = made("affine")
+        loss = layer(x)[1].sum()
+        for p in layer.parameters():
+            p.data = p.detach().clone()
+        return list(torch.autograd.grad(loss, list(layer.parameters())))
+
+    for a, b in zip(found(), plainly(found), strict=True):
+        assert torch.allclose(a, b)
 
 
 def test_a_layer_that_stands_back_leaves_the_others_in_one_operation(plainly: Run, calls: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""Coupling layers and their networks in one operation, where there is compiled code for it."""
+"""Coupling and autoregressive layers with their networks in one operation, where there is compiled code for it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Pair = tuple[Tensor, Tensor]
 
 
 class CouplingStep(NamedTuple):
-    """What a coupling layer does.
+    """What a coupling or autoregressive layer does.
 
     Attributes:
         scalar: the scalar map, as compiled code knows it.
         move: the same in torch, of points and parameters.
         kept: the features that the network sees.
-        moved: those that it tells how to move.
+        moved: those that it tells how to move; the same tensor where a masked network sees all of them.
         inverse: whether `scalar` is undone.
         layers: of the network, which sees all its inputs squashed.
     """
@@ -40,7 +40,7 @@ class CouplingStep(NamedTuple):
 def couple(
     steps: Sequence[CouplingStep], x: Tensor, context: Tensor | None, score: Tensor | None = None
 ) -> tuple[Tensor, ...] | None:
-    """The point after coupling layers, one after another, and their ladj; None where that cannot be one operation.
+    """The point after such layers, one after another, and their ladj; None where that cannot be one operation.
 
     With the gradient of a log density at x comes the one at the point after, which has no derivatives: what the
     networks said on the way there serves the way back too.
@@ -55,81 +55,64 @@ def couple(
         return None
     tensors = [t for step in steps for layer in step.layers for t in layer[:2]]
     extra = [t for t in (context, score) if t is not None]
-    if not is_ordinary(x, *extra, *tensors) or not passes.takes_couplings(steps, x, context):
+    if not is_ordinary(x, *extra, *tensors):
         return None
     if context is not None:
         batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
         x, context = x.expand(*batch, -1), context.expand(*batch, -1)
+    run = passes.run(steps, x, context)
+    if run is None:
+        return None
     score = None if score is None else score.detach().expand(x.shape)
     if torch.is_grad_enabled():
-        return _Coupled.apply((passes, steps, score), x, context, *tensors)
-    return _values(passes, steps, x, context, score, keep=False)[0]
+        return _Coupled.apply((passes, run, steps, score), x, context, *tensors)
+    return _values(passes, run, x, context, score, keep=False)[0]
 
 
 def _values(
-    kernel: Any, steps: Sequence[CouplingStep], x: Tensor, context: Tensor | None, score: Tensor | None, *, keep: bool
-) -> tuple[tuple[Tensor, ...], list[Tensor], list[Tensor]]:
-    """z, the ladj and the score after, if any; and what gradients need where it is to be kept: the points between
-    steps, and the memory of each.
-    """
-    rows, others, memory = _rows(x), None if context is None else _rows(context), None
-    ladj, after, memories = x.new_zeros(rows.shape[0]), [], []
-    carried, ones, spare = None if score is None else _rows(score), torch.ones_like(ladj), None
-    for step in steps:
-        rows, memory = kernel.coupling(step, rows, others, ladj, None if keep else memory)
-        if carried is not None:  # through the way back, whose network is asked the same
-            undone, wanted = step._replace(inverse=not step.inverse), (True, *(False, False) * len(step.layers))
-            spare, (carried, *_) = kernel.coupling_gradients(
-                undone, rows, others, memory, (carried, ones), None, spare, wanted
-            )
-        if keep:
-            after.append(rows)
-            memories.append(memory)
-    found = rows.view(x.shape), ladj.view(x.shape[:-1])
-    return (found if carried is None else (*found, carried.view(x.shape))), after[:-1], memories
+    kernel: Any, run: Any, x: Tensor, context: Tensor | None, score: Tensor | None, *, keep: bool
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """z, the ladj and the score after, if any; and the memory that gradients need where it is to be kept."""
+    score = None if score is None else _rows(score).clone()
+    z, ladj, memory = kernel.couplings(run, _rows(x), None if context is None else _rows(context), score, keep=keep)
+    found = z.view(x.shape), ladj.view(x.shape[:-1])
+    return (found if score is None else (*found, score.view(x.shape))), memory
 
 
 class _Coupled(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        what: tuple[Any, Sequence[CouplingStep], Tensor | None],
+        what: tuple[Any, Any, Sequence[CouplingStep], Tensor | None],
         x: Tensor,
         context: Tensor | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        kernel, steps, score = what
-        ctx.what = kernel, steps
-        found, between, memories = _values(kernel, steps, x, context, score, keep=True)
-        ctx.save_for_backward(x, context, *tensors, *between, *memories)
+        kernel, run, steps, score = what
+        ctx.what = kernel, run, steps
+        ctx.where = [t.data_ptr() for t in tensors]
+        found, memory = _values(kernel, run, x, context, score, keep=True)
+        ctx.save_for_backward(x, context, *tensors, memory)
         ctx.mark_non_differentiable(*found[2:])
         return found
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        kernel, steps = ctx.what
-        saved, count, needed = ctx.saved_tensors, len(steps), ctx.needs_input_grad[1:]
-        given, between, memories = saved[: len(needed)], saved[len(needed) : -count], saved[-count:]
-        if torch.is_grad_enabled() or not is_ordinary(*grad_outputs[:2]):
+        kernel, run, steps = ctx.what
+        *given, memory = ctx.saved_tensors
+        x, context, *tensors = given
+        needed, moved = ctx.needs_input_grad[1:], ctx.where != [t.data_ptr() for t in tensors]
+        if moved or torch.is_grad_enabled() or not is_ordinary(*grad_outputs[:2]):
 
             def reference(x: Tensor, context: Tensor | None, *tensors: Tensor) -> Pair:
                 return _plainly(steps, x, context, tensors)
 
             return None, *gradients_of(reference, given, needed, grad_outputs[:2])
-        x, others = given[0], None if given[1] is None else _rows(given[1])
-        to_context = torch.zeros_like(others) if others is not None and needed[1] else None
-        to_ladj = grad_outputs[1].reshape(-1).contiguous()
-        g: Tensor | None = _rows(grad_outputs[0])
-        found: list[Tensor | None] = []
-        end, spare = len(needed), None
-        for i in reversed(range(count)):
-            begin = end - 2 * len(steps[i].layers)
-            rows, wanted = between[i - 1] if i else _rows(x), (i > 0 or needed[0], *needed[begin:end])
-            spare, (g, *own) = kernel.coupling_gradients(
-                steps[i], rows, others, memories[i], (g, to_ladj), to_context, spare, wanted
-            )
-            found, end = own + found, begin
-        to_x = None if g is None else g.view(x.shape)
+        to_context = torch.zeros_like(_rows(context)) if context is not None and needed[1] else None
+        grads = _rows(grad_outputs[0]), grad_outputs[1].reshape(-1).contiguous()
+        wanted = (needed[0], *needed[2:])
+        to_x, *found = kernel.couplings_gradients(run, tensors, _rows(x), memory, grads, to_context, wanted)
+        to_x = None if to_x is None else to_x.view(x.shape)
         return None, to_x, None if to_context is None else to_context.view(given[1].shape), *found
 
 

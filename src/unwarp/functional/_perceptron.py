@@ -59,14 +59,15 @@ def perceptron(x: Tensor, layers: Sequence[Affinity], *, offset: Tensor | None =
     extra = [] if offset is None else [offset]
     if torch.compiler.is_compiling() or passes is None or torch.is_autocast_enabled("cpu"):
         return plainly(x, layers, offset, squashed=squashed)
-    if not is_ordinary(x, *tensors, *extra) or not passes.takes_network(layers, x.shape[-1]):
+    net = passes.sketch(layers, x.shape[-1]) if is_ordinary(x, *tensors, *extra) else None
+    if net is None:
         return plainly(x, layers, offset, squashed=squashed)
     if offset is not None:
         batch = torch.broadcast_shapes(x.shape[:-1], offset.shape[:-1])
         x, offset = x.expand(*batch, -1), offset.expand(*batch, -1)
     if torch.is_grad_enabled():
-        return _Perceptron.apply((passes, layers, squashed), x, offset, *tensors)
-    y = passes.network(layers, _rows(x), None if offset is None else _rows(offset), squashed=squashed)[0]
+        return _Perceptron.apply((passes, net, layers, squashed), x, offset, *tensors)
+    y = passes.network(net, _rows(x), None if offset is None else _rows(offset), squashed=squashed)[0]
     return y.view(*x.shape[:-1], y.shape[-1])
 
 
@@ -83,31 +84,33 @@ class _Perceptron(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        what: tuple[Any, Sequence[Affinity], bool],
+        what: tuple[Any, Any, Sequence[Affinity], bool],
         x: Tensor,
         offset: Tensor | None,
         *tensors: Tensor,
     ) -> Tensor:
         ctx.what = what
-        kernel, layers, squashed = what
-        y, memory = kernel.network(layers, _rows(x), None if offset is None else _rows(offset), squashed=squashed)
+        ctx.where = [t.data_ptr() for t in tensors]
+        kernel, net, _, squashed = what
+        y, memory = kernel.network(net, _rows(x), None if offset is None else _rows(offset), squashed=squashed)
         ctx.save_for_backward(x, offset, *tensors, memory)
         return y.view(*x.shape[:-1], y.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grad_outputs
-        kernel, layers, squashed = ctx.what
+        kernel, net, layers, squashed = ctx.what
         *given, memory = ctx.saved_tensors
-        needed = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled() or not is_ordinary(grad):
+        x, offset, *tensors = given
+        needed, moved = ctx.needs_input_grad[1:], ctx.where != [t.data_ptr() for t in tensors]
+        if moved or torch.is_grad_enabled() or not is_ordinary(grad):
 
             def reference(x: Tensor, offset: Tensor | None, *tensors: Tensor) -> Tensor:
                 return plainly(x, exchanged(layers, tensors), offset, squashed=squashed)
 
             return None, *gradients_of(reference, given, needed, grad_outputs)
-        x, offset, g = given[0], given[1], _rows(grad).clone()
-        to_x, to_offset, *found = kernel.network_gradients(layers, _rows(x), memory, g, needed, squashed=squashed)
+        g = _rows(grad).clone()
+        to_x, to_offset, *found = kernel.network_gradients(net, tensors, _rows(x), memory, g, needed, squashed=squashed)
         to_x = None if to_x is None else to_x.view(x.shape)
         return None, to_x, None if to_offset is None else to_offset.view(offset.shape), *found
 

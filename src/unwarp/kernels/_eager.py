@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 __all__ = ["gradients_of", "is_ordinary"]
 
 _DTYPES = (torch.float32, torch.float64)
+_TYPES = (Tensor, torch.nn.Parameter)
 
 
 def is_ordinary(*tensors: Tensor) -> bool:
@@ -19,13 +20,14 @@ def is_ordinary(*tensors: Tensor) -> bool:
     Transformations are `torch.func` (vmap, jacrev, jvp), forward-mode derivatives, tracing and dispatch modes.
     """
     dtype = tensors[0].dtype
-    return (
-        dtype in _DTYPES
-        and not torch._C._are_functorch_transforms_active()  # pyright: ignore[reportPrivateUsage]
-        and torch._C._len_torch_dispatch_stack() == 0  # pyright: ignore[reportPrivateUsage]
-        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        and all(t.dtype == dtype and _is_plain(t) for t in tensors)
-    )
+    if dtype not in _DTYPES or torch._C._are_functorch_transforms_active():  # pyright: ignore[reportPrivateUsage]
+        return False
+    if torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        return False
+    for t in tensors:
+        if t.dtype is not dtype or type(t) not in _TYPES or not t.is_cpu or t.is_neg() or not _has_memory(t):
+            return False
+    return forward_ad._current_level < 0 or not any(map(_has_tangent, tensors))  # pyright: ignore[reportPrivateUsage]
 
 
 def gradients_of(
@@ -46,19 +48,12 @@ def gradients_of(
     return [next(found) if need else None for need in needed]
 
 
-def _is_plain(t: Tensor) -> bool:
-    return (
-        type(t) in (Tensor, torch.nn.Parameter)
-        and t.is_cpu
-        and t.layout == torch.strided
-        and not t.is_neg()
-        and (forward_ad._current_level < 0 or forward_ad.unpack_dual(t).tangent is None)  # pyright: ignore[reportPrivateUsage]
-        and _has_memory(t)
-    )
+def _has_tangent(t: Tensor) -> bool:
+    return forward_ad.unpack_dual(t).tangent is not None
 
 
 def _has_memory(t: Tensor) -> bool:
-    """False of what only stands for other tensors, as in batched gradients."""
+    """False of what is not laid out in rows, or only stands for other tensors, as in batched gradients."""
     try:
         t.data_ptr()
     except RuntimeError:

@@ -6,7 +6,7 @@ import ctypes
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -46,6 +46,46 @@ class Step(Protocol):
     def layers(self) -> Sequence[Layer]: ...
 
 
+class Sketch(NamedTuple):
+    """A network as the compiled library takes it.
+
+    Attributes:
+        words: sizes and addresses.
+        numbers: what multiplies the weights.
+        columns: of all that the layers see, and of what the first sees.
+        fixed: numbers of memory that it takes whatever the rows.
+        widest: the most columns that a layer sees.
+        inputs: of the first layer.
+        outputs: of the last.
+    """
+
+    words: list[int]
+    numbers: list[float]
+    columns: int
+    fixed: int
+    widest: int
+    inputs: int
+    outputs: int
+
+
+class Run(NamedTuple):
+    """Couplings one after another as the compiled library takes them.
+
+    Attributes:
+        words: sizes and addresses.
+        numbers: of scalar maps and networks.
+        lasting: numbers of memory that gradients need.
+        passing: those that values need.
+        spare: those that the way back needs beside.
+    """
+
+    words: list[int]
+    numbers: list[float]
+    lasting: int
+    passing: int
+    spare: int
+
+
 class Passes:
     """One call of compiled code for a network and what is around it, and one for its gradients.
 
@@ -60,56 +100,76 @@ class Passes:
         self._blas = blas
         self._network = _entries(library, "network")
         self._network_gradient = _entries(library, "network_gradient")
-        self._coupling = _entries(library, "coupling")
-        self._coupling_gradient = _entries(library, "coupling_gradient")
+        self._couplings = _entries(library, "couplings")
+        self._couplings_gradient = _entries(library, "couplings_gradient")
         self._largest = int(library.unwarp_largest_bins())
 
-    def takes_network(self, layers: Sequence[Layer], inputs: int) -> bool:
-        """Whether weights lie in memory row by row, and each takes what the one before gives."""
+    def sketch(self, layers: Sequence[Layer], inputs: int) -> Sketch | None:
+        """The network, if weights lie in memory row by row and each layer takes what the one before gives."""
+        words, numbers, columns, fixed, widest, first = [len(layers)], [], 0, 2 * _PAD, 0, inputs
         for layer in layers:
-            weight, bias, scale = layer.weight, layer.bias, layer.scale
-            if isinstance(scale, Tensor) and (scale.shape != weight.shape or not scale.is_contiguous()):
-                return False
-            if weight.shape[1] != inputs or not weight.is_contiguous() or not bias.is_contiguous():
-                return False
-            inputs = weight.shape[0]
-            if bias.shape != (inputs,):
-                return False
-        return True
+            weight, bias, scale, stairs = layer.weight, layer.bias, layer.scale, layer.stairs
+            outputs, width = weight.shape
+            if width != inputs or not weight.is_contiguous() or not bias.is_contiguous() or bias.shape != (outputs,):
+                return None
+            mask, number = 0, scale
+            if isinstance(scale, Tensor):
+                if scale.shape != weight.shape or not scale.is_contiguous():
+                    return None
+                mask, number = scale.data_ptr(), 1.0
+                fixed += outputs * width + _PAD
+            words += (width, outputs, weight.data_ptr(), bias.data_ptr(), mask, len(stairs))
+            for stair in stairs:
+                words += stair
+            numbers.append(number)
+            columns, fixed, widest, inputs = columns + width, fixed + _PAD, max(widest, width), outputs
+        return Sketch(words, numbers, columns + first, fixed, widest, first, inputs)
 
-    def takes_couplings(self, steps: Sequence[Step], x: Tensor, context: Tensor | None) -> bool:
-        """Whether the layers can be passed through from x, of which every network sees what it has room for."""
+    def run(self, steps: Sequence[Step], x: Tensor, context: Tensor | None) -> Run | None:
+        """The couplings, if x and the context fit and there is code for their scalar maps."""
+        rows, features = x.shape[:-1].numel(), x.shape[-1]
+        words, numbers, lasting, passing, spare = [features, len(steps)], [], 0, 0, 0
         for step in steps:
-            bins, kept, moved = step.scalar[0], step.kept.shape[0], step.moved.shape[0]
+            bins, bound, min_bin, min_slope, limit = step.scalar
+            kept, moved = step.kept.shape[0], step.moved.shape[0]
+            width = kept if step.kept is step.moved else kept + moved
             others = 0 if context is None or step.layers[0].weight.shape[1] == kept else context.shape[-1]
-            outputs = moved * (3 * bins - 1 if bins else 2)
-            if bins > self._largest or kept + moved != x.shape[-1] or step.layers[-1].weight.shape[0] != outputs:
-                return False
-            if not self.takes_network(step.layers, kept + others):
-                return False
-        return True
+            net = self.sketch(step.layers, kept + others)
+            if (
+                net is None
+                or width != features
+                or bins > self._largest
+                or net.outputs != moved * (3 * bins - 1 if bins else 2)
+            ):
+                return None
+            words += net.words
+            words += (bins, step.inverse, kept, moved, step.kept.data_ptr(), step.moved.data_ptr())
+            numbers += net.numbers
+            numbers += (bound, min_bin, min_slope, math.log(math.expm1(1 - min_slope)) if bins else 0.0, limit)
+            memory = rows * (net.columns + net.outputs + features) + net.fixed + 2 * _PAD
+            lasting, passing = lasting + memory, max(passing, memory)
+            spare = max(spare, rows * (net.outputs + net.inputs + 2 * net.widest) + 2 * _PAD)
+        return Run(words, numbers, lasting, passing, spare)
 
-    def network(
-        self, layers: Sequence[Layer], x: Tensor, offset: Tensor | None, *, squashed: bool
-    ) -> tuple[Tensor, Tensor]:
+    def network(self, net: Sketch, x: Tensor, offset: Tensor | None, *, squashed: bool) -> tuple[Tensor, Tensor]:
         """What the layers make of x, and the memory.
 
         Args:
-            layers: from the first on.
+            net: what `sketch` gave.
             x: `(rows, inputs)`.
             offset: added to what the first layer gives, `(rows, outputs)`.
             squashed: whether the first layer sees x squashed.
         """
-        memory = _memory(layers, x, squashed=squashed)
-        y = x.new_empty(x.shape[0], layers[-1].weight.shape[0])
-        words, numbers = self._of_network(layers, x, memory, ())
-        words += (x.data_ptr(), _address(offset), y.data_ptr())
-        _call(self._network[x.dtype], (squashed, *words), numbers)
+        memory = x.new_empty(x.shape[0] * net.columns + net.fixed)
+        y = x.new_empty(x.shape[0], net.outputs)
+        words = (squashed, *self._head(x), memory.data_ptr(), *net.words, x.data_ptr(), _address(offset), y.data_ptr())
+        _call(self._network[x.dtype], words, net.numbers)
         return y, memory
 
     def network_gradients(
         self,
-        layers: Sequence[Layer],
+        net: Sketch,
+        tensors: Sequence[Tensor],
         x: Tensor,
         memory: Tensor,
         g: Tensor,
@@ -120,7 +180,8 @@ class Passes:
         """To x, to what the first layer gives, and to weights and biases in turn, where they are `needed`.
 
         Args:
-            layers: as of `network`.
+            net: as of `network`.
+            tensors: weights and biases in turn.
             x: as of `network`.
             memory: as of `network`.
             g: to what `network` gave, `(rows, outputs)`; it is lost.
@@ -128,121 +189,71 @@ class Passes:
             squashed: as of `network`.
         """
         to_x = torch.empty_like(x) if needed[0] else None
-        to_first = x.new_empty(x.shape[0], layers[0].weight.shape[0]) if needed[1] else None
-        found = _gradients(layers, needed[2:])
-        words, numbers = self._of_network(layers, x, memory, found)
-        spare = x.new_empty(x.shape[0] * _two_hidden(layers))
+        to_first = x.new_empty(x.shape[0], tensors[1].shape[0]) if needed[1] else None
+        found = _gradients(tensors, needed[2:])
+        spare = x.new_empty(x.shape[0] * 2 * net.widest)
+        words = [squashed, *self._head(x), memory.data_ptr(), *net.words]
         words += (x.data_ptr(), g.data_ptr(), _address(to_first), _address(to_x), spare.data_ptr())
-        _call(self._network_gradient[x.dtype], (squashed, *words), numbers)
+        words += map(_address, found)
+        _call(self._network_gradient[x.dtype], words, net.numbers)
         return [to_x, to_first, *found]
 
-    def coupling(
-        self, step: Step, x: Tensor, context: Tensor | None, ladj: Tensor, memory: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The points of a coupling layer, `(rows, features)`, and the memory; its ladjs are added to `ladj`.
+    def couplings(
+        self, run: Run, x: Tensor, context: Tensor | None, score: Tensor | None, *, keep: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The points after the couplings, `(rows, features)`, their ladjs and the memory.
 
         Args:
-            step: what the layer does.
+            run: what the couplings are.
             x: `(rows, features)`.
             context: `(rows, context)`.
-            ladj: `(rows,)`.
-            memory: of another pass, whose gradients nobody wants any more: it is used again if it is large enough.
+            score: as x, which becomes the one after the couplings; not of layers that move what their network sees.
+            keep: whether gradients will be asked for.
         """
-        memory = _memory(step.layers, x, squashed=True, outputs=step.layers[-1].weight.shape[0], spent=memory)
-        z = torch.empty_like(x)
-        words, numbers = self._of_coupling(step, x, context, memory, ())
-        words += (z.data_ptr(), ladj.data_ptr())
-        _call(self._coupling[x.dtype], words, numbers)
-        return z, memory
+        memory = x.new_empty(run.lasting if keep else run.passing)
+        z, ladj = torch.empty_like(x), x.new_zeros(x.shape[0])
+        spare = None if score is None else x.new_empty(run.spare)
+        words = [*self._head(x), memory.data_ptr(), keep, *run.words, x.data_ptr(), _address(context)]
+        words += (z.data_ptr(), ladj.data_ptr(), _address(score), _address(spare))
+        _call(self._couplings[x.dtype], words, run.numbers)
+        return z, ladj, memory
 
-    def coupling_gradients(
+    def couplings_gradients(
         self,
-        step: Step,
+        run: Run,
+        tensors: Sequence[Tensor],
         x: Tensor,
-        context: Tensor | None,
         memory: Tensor,
         grads: tuple[Tensor, Tensor],
         to_context: Tensor | None,
-        spare: Tensor | None,
         needed: Sequence[bool],
-    ) -> tuple[Tensor, list[Tensor | None]]:
-        """Memory to spare, and gradients to x, weights and biases in turn, where they are `needed`.
+    ) -> list[Tensor | None]:
+        """Gradients to x, weights and biases in turn, where they are `needed`.
 
         Args:
-            step: as of `coupling`.
-            x: as of `coupling`.
-            context: as of `coupling`.
-            memory: as of `coupling`.
+            run: as of `couplings`.
+            tensors: weights and biases in turn.
+            x: as of `couplings`.
+            memory: as of `couplings`, which kept it.
             grads: to z and to the ladj.
             to_context: where those to the context are added, or None.
-            spare: memory that such a call gave, used again if it is large enough.
             needed: in that order.
         """
-        outputs, features = step.layers[-1].weight.shape[0], x.shape[1]
-        columns = outputs + step.layers[0].weight.shape[1] + features + _two_hidden(step.layers)
-        spare = _at_least(x.shape[0] * columns + 3 * _PAD, x, spare)
-        to_x = torch.empty_like(x) if needed[0] else None
-        found = _gradients(step.layers, needed[1:])
-        words, numbers = self._of_coupling(step, x, context, memory, found)
-        words += (grads[0].data_ptr(), grads[1].data_ptr(), _address(to_x), _address(to_context), spare.data_ptr())
-        _call(self._coupling_gradient[x.dtype], words, numbers)
-        return spare, [to_x, *found]
+        to_x, found = torch.empty_like(x), _gradients(tensors, needed[1:])
+        spare = x.new_empty(run.spare)
+        words = [*self._head(x), memory.data_ptr(), 1, *run.words, x.data_ptr()]
+        words += (grads[0].data_ptr(), grads[1].data_ptr(), to_x.data_ptr(), needed[0])
+        words += (_address(to_context), spare.data_ptr())
+        words += map(_address, found)
+        _call(self._couplings_gradient[x.dtype], words, run.numbers)
+        return [to_x if needed[0] else None, *found]
 
-    def _of_network(
-        self, layers: Sequence[Layer], x: Tensor, memory: Tensor, found: Sequence[Tensor | None]
-    ) -> tuple[list[int], list[float]]:
-        words = [x.shape[0], torch.get_num_threads(), self._blas[x.dtype], memory.data_ptr(), len(layers)]
-        numbers: list[float] = []
-        for i, layer in enumerate(layers):
-            weight, scale = layer.weight, layer.scale
-            outputs, inputs = weight.shape
-            mask, number = (scale.data_ptr(), 1.0) if isinstance(scale, Tensor) else (0, scale)
-            words += (inputs, outputs, weight.data_ptr(), layer.bias.data_ptr(), mask)
-            words += (_address(found[2 * i]), _address(found[2 * i + 1])) if found else (0, 0)
-            words.append(len(layer.stairs))
-            for stair in layer.stairs:
-                words += stair
-            numbers.append(number)
-        return words, numbers
-
-    def _of_coupling(
-        self, step: Step, x: Tensor, context: Tensor | None, memory: Tensor, found: Sequence[Tensor | None]
-    ) -> tuple[list[int], list[float]]:
-        words, numbers = self._of_network(step.layers, x, memory, found)
-        bins, bound, min_bin, min_slope, limit = step.scalar
-        kept, moved = step.kept, step.moved
-        others = step.layers[0].weight.shape[1] - kept.shape[0]
-        words += (
-            bins, step.inverse, x.shape[1], kept.shape[0], moved.shape[0], others,
-            kept.data_ptr(), moved.data_ptr(), x.data_ptr(), _address(context if others else None),
-        )  # fmt: skip
-        numbers += (bound, min_bin, min_slope, math.log(math.expm1(1 - min_slope)) if bins else 0.0, limit)
-        return words, numbers
+    def _head(self, x: Tensor) -> tuple[int, int, int]:
+        return x.shape[0], torch.get_num_threads(), self._blas[x.dtype]
 
 
-def _memory(
-    layers: Sequence[Layer], x: Tensor, *, squashed: bool, outputs: int = 0, spent: Tensor | None = None
-) -> Tensor:
-    """As `Network` in passes.h lays it out."""
-    columns, more = outputs, 2 * _PAD
-    for i, layer in enumerate(layers):
-        weight = layer.weight
-        columns += weight.shape[1] * (2 if i == 0 and squashed else 1)
-        more += _PAD + (weight.numel() + _PAD if isinstance(layer.scale, Tensor) else 0)
-    return _at_least(x.shape[0] * columns + more, x, spent)
-
-
-def _two_hidden(layers: Sequence[Layer]) -> int:
-    return 2 * max(layer.weight.shape[1] for layer in layers)
-
-
-def _at_least(count: int, like: Tensor, spent: Tensor | None) -> Tensor:
-    return spent if spent is not None and spent.numel() >= count else like.new_empty(count)
-
-
-def _gradients(layers: Sequence[Layer], needed: Sequence[bool]) -> list[Tensor | None]:
-    pairs = (t for layer in layers for t in (layer.weight, layer.bias))
-    return [torch.empty_like(t) if need else None for t, need in zip(pairs, needed, strict=True)]
+def _gradients(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor | None]:
+    return [torch.empty_like(t) if need else None for t, need in zip(tensors, needed, strict=True)]
 
 
 def _address(t: Tensor | None) -> int:

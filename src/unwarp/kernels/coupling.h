@@ -58,7 +58,8 @@ template <class T> VECTOR_TARGET void coupling_part(const CouplingWork<T> &work,
         const T *to_z = grad_z ? first : nullptr;
         if (box.bins) part<T>(Work<T>{box, v, params, to_z, second, first, other}, 0, n * moved);
         else affine_part<T>({box.inverse, work.map.limit, v, params, to_z, second, first, other}, 0, n * moved);
-        memcpy(z, grad_z ? grad_z : x, n * features * sizeof(T));
+        const T *before = grad_z ? grad_z : x;
+        if (z != before) memcpy(z, before, n * features * sizeof(T));
         unpack(first, features, work.columns, moved, n, z);
         for (int64_t row = 0; row < n && !grad_z; row++) {
             T sum = 0;

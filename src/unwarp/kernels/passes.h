@@ -35,16 +35,21 @@ template <class T> struct Layer {
     T *seen, *masked;             // the input, rows x inputs; the weight once multiplied
 };
 
-template <class T> class Network {
-  public:
+// What every layer of a call is told.
+struct Call {
     int64_t rows;
     int threads;
+    void *blas;
+    explicit Call(Arguments &given) : rows(given.size()), threads(int(given.size())), blas(given.at<void>()) {}
+};
+
+template <class T> class Network : public Call {
+  public:
     std::vector<Layer<T>> layers;
     T *rate = nullptr;  // cube root of the squash's slope, rows x inputs
 
-    // What the rows of `seen` and so on need is laid out in one piece of memory, the same there and back.
-    explicit Network(Arguments &given, bool squashed) : rows(given.size()), threads(int(given.size())), blas(given.at<void>()) {
-        T *room = given.at<T>();
+    // What `seen` and so on need is laid out from `room` on, the same there and back.
+    Network(const Call &call, Arguments &given, bool squashed, T *&room) : Call(call) {
         layers.resize(given.size());
         for (auto &layer : layers) {
             layer.inputs = given.size();
@@ -52,8 +57,7 @@ template <class T> class Network {
             layer.weight = given.at<T>();
             layer.bias = given.at<T>();
             layer.mask = given.at<T>();
-            layer.to_weight = given.at<T>();
-            layer.to_bias = given.at<T>();
+            layer.to_weight = layer.to_bias = nullptr;
             layer.steps = given.size();
             layer.stairs = given.word;
             given.word += 3 * layer.steps;
@@ -63,7 +67,16 @@ template <class T> class Network {
             layer.masked = room;
             if (layer.mask) room += layer.inputs * layer.outputs + PAD;
         }
-        if (squashed) rate = room;
+        if (!squashed) return;
+        rate = room;
+        room += rows * layers[0].inputs + PAD;
+    }
+
+    void take_gradients(Arguments &given) {
+        for (auto &layer : layers) {
+            layer.to_weight = given.at<T>();
+            layer.to_bias = given.at<T>();
+        }
     }
 
     // The layers on what the first of them sees.
@@ -104,7 +117,6 @@ template <class T> class Network {
   private:
     using Blas = void (*)(const char *, const char *, const int64_t *, const int64_t *, const int64_t *, const T *, const T *,
                           const int64_t *, const T *, const int64_t *, const T *, T *, const int64_t *);
-    void *blas;
 
     static const T *weight(const Layer<T> &layer) { return layer.mask ? layer.masked : layer.weight; }
 
@@ -163,7 +175,9 @@ void unsquash(int64_t rows, int64_t features, int64_t columns, int64_t stride, c
 
 template <class T> void network_forth(Arguments given) {
     const bool squashed = given.size();
-    Network<T> net(given, squashed);
+    const Call call(given);
+    T *room = given.at<T>();
+    Network<T> net(call, given, squashed, room);
     T *x = given.at<T>(), *offset = given.at<T>(), *y = given.at<T>();
     Layer<T> &first = net.layers[0];
     if (squashed) run<T>(Look<T>{first.inputs, first.inputs, first.inputs, nullptr, x, first.seen, net.rate}, net.rows, net.threads);
@@ -173,8 +187,11 @@ template <class T> void network_forth(Arguments given) {
 
 template <class T> void network_back(Arguments given) {
     const bool squashed = given.size();
-    Network<T> net(given, squashed);
+    const Call call(given);
+    T *room = given.at<T>();
+    Network<T> net(call, given, squashed, room);
     T *x = given.at<T>(), *g = given.at<T>(), *to_offset = given.at<T>(), *to_x = given.at<T>(), *spare = given.at<T>();
+    net.take_gradients(given);
     Layer<T> &first = net.layers[0];
     if (!squashed) first.seen = x;
     net.back(g, to_offset, to_x, spare);
@@ -182,62 +199,95 @@ template <class T> void network_back(Arguments given) {
     for (int64_t i = 0; i < all; i++) to_x[i] *= net.rate[i] * net.rate[i] * net.rate[i];
 }
 
-// A coupling layer: the network sees the columns `kept` and the context, and moves the columns `moved`.
+// A network sees the columns `kept` and the context, and moves the columns `moved`.
 template <class T> struct Couple {
     Network<T> net;
     ScalarMap map;
     int64_t features, kept, moved, others;
     const int64_t *kept_columns, *moved_columns;
-    const T *x, *context;
-    T *params;
+    T *params, *after;  // the points that the layer gives
 
-    explicit Couple(Arguments &given) : net(given, true) {
+    Couple(const Call &call, Arguments &given, int64_t features, T *&room) : net(call, given, true, room), features(features) {
         const int bins = int(given.size());
         const bool inverse = given.size();
         const double bound = given.real(), min_bin = given.real(), min_slope = given.real(), slope_shift = given.real();
         map = {{bins, inverse, false, bound, min_bin, min_slope, slope_shift}, given.real()};
-        features = given.size();
         kept = given.size();
         moved = given.size();
-        others = given.size();
+        others = net.layers[0].inputs - kept;
         kept_columns = given.at<int64_t>();
         moved_columns = given.at<int64_t>();
-        x = given.at<T>();
-        context = given.at<T>();
-        params = net.rate + net.rows * (kept + others) + PAD;
+        params = room;
+        room += net.rows * net.layers.back().outputs + PAD;
+        after = room;
+        room += net.rows * features + PAD;
+    }
+
+    // z may be x.
+    void forth(const T *x, const T *context, T *z, T *ladj) const {
+        T *seen = net.layers[0].seen;
+        const int64_t stride = kept + others;
+        run<T>(Look<T>{features, kept, stride, kept_columns, x, seen, net.rate}, net.rows, net.threads);
+        if (others) run<T>(Look<T>{others, others, stride, nullptr, context, seen + kept, net.rate + kept}, net.rows, net.threads);
+        net.forth(nullptr, params);
+        run<T>(CouplingWork<T>{map, features, moved, moved_columns, x, params, nullptr, nullptr, z, ladj, nullptr}, net.rows,
+               net.threads);
+    }
+
+    // to_x may be to_z; without `seen_too` it lacks what comes by the network. Added to to_context, unless that is null.
+    void back(const T *x, const T *to_z, const T *to_ladj, T *to_x, bool seen_too, T *to_context, T *spare) const {
+        const int64_t stride = kept + others;
+        T *to_params = spare, *to_seen = to_params + net.rows * net.layers.back().outputs + PAD;
+        run<T>(CouplingWork<T>{map, features, moved, moved_columns, x, params, to_z, to_ladj, to_x, nullptr, to_params}, net.rows,
+               net.threads);
+        const bool wanted = seen_too || to_context;
+        net.back(to_params, nullptr, wanted ? to_seen : nullptr, to_seen + net.rows * stride + PAD);
+        if (seen_too) unsquash<T>(net.rows, features, kept, stride, kept_columns, net.rate, to_seen, to_x);
+        if (to_context) unsquash<T>(net.rows, others, others, stride, nullptr, net.rate + kept, to_seen + kept, to_context);
     }
 };
 
-template <class T> void coupling_forth(Arguments given) {
-    Couple<T> layer(given);
-    const Network<T> &net = layer.net;
-    T *z = given.at<T>(), *ladj = given.at<T>(), *seen = net.layers[0].seen;
-    const int64_t stride = layer.kept + layer.others;
-    run<T>(Look<T>{layer.features, layer.kept, stride, layer.kept_columns, layer.x, seen, net.rate}, net.rows, net.threads);
-    if (layer.others)
-        run<T>(Look<T>{layer.others, layer.others, stride, nullptr, layer.context, seen + layer.kept, net.rate + layer.kept},
-               net.rows, net.threads);
-    net.forth(nullptr, layer.params);
-    run<T>(CouplingWork<T>{layer.map, layer.features, layer.moved, layer.moved_columns, layer.x, layer.params, nullptr,
-                           nullptr, z, ladj, nullptr},
-           net.rows, net.threads);
+// Such layers one after another. What they need is in one piece of memory, one behind the other if it is to last.
+template <class T> struct Couples {
+    std::vector<Couple<T>> layers;
+    bool lasting;
+
+    explicit Couples(Arguments &given) {
+        const Call call(given);
+        T *room = given.at<T>(), *begin = room;
+        lasting = given.size();
+        const int64_t features = given.size(), count = given.size();
+        for (int64_t i = 0; i < count; i++) {
+            layers.emplace_back(call, given, features, room);
+            if (!lasting) room = begin;
+        }
+    }
+};
+
+template <class T> void couplings_forth(Arguments given) {
+    Couples<T> all(given);
+    const T *x = given.at<T>(), *context = given.at<T>();
+    T *z = given.at<T>(), *ladj = given.at<T>(), *score = given.at<T>(), *spare = given.at<T>();
+    const std::vector<T> ones(score ? all.layers[0].net.rows : 0, T(1));
+    for (auto &layer : all.layers) {
+        T *to = all.lasting && &layer != &all.layers.back() ? layer.after : z;
+        layer.forth(x, context, to, ladj);
+        x = to;
+        if (!score) continue;
+        layer.map.box.inverse = !layer.map.box.inverse;  // the way back, whose network is asked the same
+        layer.back(to, score, ones.data(), score, true, nullptr, spare);
+    }
 }
 
-template <class T> void coupling_back(Arguments given) {
-    Couple<T> layer(given);
-    const Network<T> &net = layer.net;
-    const T *to_z = given.at<T>(), *to_ladj = given.at<T>();
-    T *to_x = given.at<T>(), *to_context = given.at<T>(), *spare = given.at<T>();
-    const int64_t stride = layer.kept + layer.others;
-    T *to_params = spare, *to_seen = to_params + net.rows * net.layers.back().outputs + PAD;
-    T *unwanted = to_seen + net.rows * stride + PAD, *others = unwanted + net.rows * layer.features + PAD;
-    run<T>(CouplingWork<T>{layer.map, layer.features, layer.moved, layer.moved_columns, layer.x, layer.params, to_z, to_ladj,
-                           to_x ? to_x : unwanted, nullptr, to_params},
-           net.rows, net.threads);
-    net.back(to_params, nullptr, to_x || to_context ? to_seen : nullptr, others);
-    if (to_x) unsquash<T>(net.rows, layer.features, layer.kept, stride, layer.kept_columns, net.rate, to_seen, to_x);
-    if (to_context)  // which begins at zero
-        unsquash<T>(net.rows, layer.others, layer.others, stride, nullptr, net.rate + layer.kept, to_seen + layer.kept, to_context);
+template <class T> void couplings_back(Arguments given) {
+    Couples<T> all(given);
+    const T *x = given.at<T>(), *to_z = given.at<T>(), *to_ladj = given.at<T>();
+    T *to_x = given.at<T>();
+    const bool wanted = given.size();
+    T *to_context = given.at<T>(), *spare = given.at<T>();
+    for (auto &layer : all.layers) layer.net.take_gradients(given);
+    for (size_t i = all.layers.size(); i-- > 0; to_z = to_x)
+        all.layers[i].back(i ? all.layers[i - 1].after : x, to_z, to_ladj, to_x, i || wanted, to_context, spare);
 }
 
 }  // namespace

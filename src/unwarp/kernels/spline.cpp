@@ -208,7 +208,7 @@ template <class T> void run(const Sequence<T> &all, int64_t points, int threads)
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int unwarp_interface() { return 6; }  // another number where the arguments below change
+EXPORT int unwarp_interface() { return 7; }  // another number where the arguments below change
 EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
 
 #define ENTRIES(NAME, T)                                                                                             \
@@ -243,11 +243,11 @@ EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
     EXPORT void unwarp_network_gradient_##NAME(const int64_t *words, const double *numbers) {                         \
         network_back<T>({words, numbers});                                                                            \
     }                                                                                                                 \
-    EXPORT void unwarp_coupling_##NAME(const int64_t *words, const double *numbers) {                                 \
-        coupling_forth<T>({words, numbers});                                                                          \
+    EXPORT void unwarp_couplings_##NAME(const int64_t *words, const double *numbers) {                                 \
+        couplings_forth<T>({words, numbers});                                                                          \
     }                                                                                                                 \
-    EXPORT void unwarp_coupling_gradient_##NAME(const int64_t *words, const double *numbers) {                        \
-        coupling_back<T>({words, numbers});                                                                           \
+    EXPORT void unwarp_couplings_gradient_##NAME(const int64_t *words, const double *numbers) {                        \
+        couplings_back<T>({words, numbers});                                                                           \
     }
 #define SEQUENCES(NAME, T)                                                                                            \
     EXPORT void unwarp_sequence_##NAME(int64_t rows, int layers, int64_t steps, const int64_t *widths,                \

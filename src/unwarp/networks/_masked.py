@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError
-from unwarp.functional import Unrolled, squash
+from unwarp.functional import Affinity, Unrolled, squash
 from unwarp.networks._layers import Dense, Encode, affinities, rectified
 from unwarp.networks._masks import along, in_passes
 
@@ -111,6 +111,15 @@ class MaskedMLP(nn.Module):
         params = rectified(layers, h, squashed=self.angles is None, offset=self._offset(context))
         params = params.reshape(*params.shape[:-1], self.features, self.params)
         return params if self._in_order else params.index_select(-2, self.back)
+
+    def in_sequence(self) -> list[Affinity] | None:
+        """What `functional.couple` takes of the network, inputs and outputs in the order of `steps`; None of one with
+        a context, with angles, or with hooks.
+        """
+        hooked = self._forward_hooks or self._forward_pre_hooks
+        if type(self) is not MaskedMLP or self.angles is not None or self.of_context is not None or hooked:
+            return None
+        return affinities([*self.hidden, self.out])
 
     def unrolled(self, context: Tensor | None = None) -> Unrolled | None:
         """What `functional.undo_in_order` takes of the network; None of one without hidden layers or with angles."""

@@ -14,7 +14,8 @@ from unwarp import _check, functional
 from unwarp._space import Space
 from unwarp.errors import ConfigError, ShapeError, SpaceError
 from unwarp.transforms._base import Transform
-from unwarp.transforms._conditioner import ask
+from unwarp.transforms._conditioner import ask, in_other_precision
+from unwarp.transforms._coupling import through
 from unwarp.univariates import Univariate
 
 __all__ = ["Autoregressive", "CausalNet", "Solution"]
@@ -95,6 +96,7 @@ class Autoregressive(Transform):
     order: Tensor
     back: Tensor
     sequence: Tensor
+    columns: Tensor
 
     def __init__(
         self,
@@ -134,8 +136,23 @@ class Autoregressive(Transform):
         sequence = [i for step in self._causal.steps for i in step]
         self._in_sequence = sequence == list(range(shape[0]))
         self.register_buffer("sequence", torch.tensor(sequence), persistent=False)
+        self.register_buffer("columns", index[torch.tensor(sequence)], persistent=False)  # of the network's inputs
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return through([self], x, context, inverse=False)
+
+    def step(self, *, inverse: bool) -> functional.CouplingStep | None:
+        """The layer as compiled code takes it; None where it can't be taken apart."""
+        scalar, affinities = self.univariate.by_kernel, getattr(self.net, "in_sequence", None)
+        if inverse or scalar is None or affinities is None or self._axis != -1 or in_other_precision():
+            return None
+        layers, columns = affinities(), self.columns
+        return layers and functional.CouplingStep(scalar, self.univariate.forward, columns, columns, inverse, layers)
+
+    def plainly(self, x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor]:
+        """The layer by single operations."""
+        if inverse:
+            return self.inverse(x, context)
         x = self._ordered(x)
         z, ladj = self.univariate.forward(x, ask(self._causal, x, context))
         return self._restored(z), ladj.flatten(self._axis).sum(-1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError, ContextError, ShapeError, SpaceError
+from unwarp.transforms._autoregressive import Autoregressive
 from unwarp.transforms._base import Kind, Loses, Memory, Transform
 from unwarp.transforms._coupling import Coupling, carried, through
 from unwarp.transforms._reversible import Step, reversible_steps
@@ -127,9 +128,9 @@ class Compose(Transform):
         if torch.compiler.is_compiling():
             return [part.inverse if backwards else part.forward for part in parts]
         steps: list[Step] = []
-        run: list[Coupling] = []
+        run: list[Coupling | Autoregressive] = []
         for part in parts:
-            run = [*run, part] if isinstance(part, Coupling) else []
+            run = [*run, part] if isinstance(part, Coupling if backwards else (Coupling, Autoregressive)) else []
             steps = steps[:-1] if len(run) > 1 else steps
             steps.append(
                 partial(through, run, inverse=backwards) if run else part.inverse if backwards else part.forward

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,13 @@ from unwarp.transforms._conditioner import ask, in_other_precision
 from unwarp.univariates import Univariate
 
 __all__ = ["Coupling"]
+
+
+class Link(Protocol):
+    """A layer that can be one of several in one operation."""
+
+    def step(self, *, inverse: bool) -> functional.CouplingStep | None: ...
+    def plainly(self, x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor]: ...
 
 
 class Coupling(Transform):
@@ -177,9 +185,7 @@ class Coupling(Transform):
         return f"{shape[0] if len(shape) == 1 else shape}, {self.univariate}"
 
 
-def through(
-    couplings: Sequence[Coupling], x: Tensor, context: Tensor | None, *, inverse: bool
-) -> tuple[Tensor, Tensor]:
+def through(couplings: Sequence[Link], x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor]:
     """The point after the layers, in this order, and the sum of their ladjs; one operation where it can be."""
     found = _as_one(couplings, x, context, None, inverse=inverse)
     if found is not None:
@@ -212,14 +218,18 @@ def carried(
 
 
 def _as_one(
-    couplings: Sequence[Coupling], x: Tensor, context: Tensor | None, score: Tensor | None, *, inverse: bool
+    couplings: Sequence[Link], x: Tensor, context: Tensor | None, score: Tensor | None, *, inverse: bool
 ) -> tuple[Tensor, ...] | None:
     """The layers as one operation, where they can be."""
     if torch.compiler.is_compiling():
         return None
-    steps = [coupling.step(inverse=inverse) for coupling in couplings]
-    known = [step for step in steps if step is not None]
-    return functional.couple(known, x, context, score) if len(known) == len(steps) else None
+    steps: list[functional.CouplingStep] = []
+    for coupling in couplings:
+        step = coupling.step(inverse=inverse)
+        if step is None:
+            return None
+        steps.append(step)
+    return functional.couple(steps, x, context, score)
 
 
 def _hold_space(shape: tuple[int, ...], univariate: Univariate, keep: Sequence[bool], space: Space | None) -> Space:
