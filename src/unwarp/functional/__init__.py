@@ -75,7 +75,14 @@ from unwarp.functional._spline import (
     rational_quadratic_inverse,
 )
 from unwarp.functional._support import exp, log, logit, rescale, sigmoid, softplus, softplus_inverse
-from unwarp.functional._tails import lighten, lighten_inverse, log_tail, log_tail_inverse
+from unwarp.functional._tails import (
+    heavy_tail,
+    heavy_tail_inverse,
+    lighten,
+    lighten_inverse,
+    log_tail,
+    log_tail_inverse,
+)
 from unwarp.functional._trace import directional_matrix, log_det, log_det_series
 
 __all__ = [
@@ -116,6 +123,8 @@ __all__ = [
     "gaussian_mixture_to_normal",
     "gumbel",
     "gumbel_inverse",
+    "heavy_tail",
+    "heavy_tail_inverse",
     "histogram",
     "histogram_inverse",
     "householder",

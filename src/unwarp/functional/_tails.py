@@ -7,7 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["lighten", "lighten_inverse", "log_tail", "log_tail_inverse"]
+from unwarp.kernels import fused
+
+__all__ = ["heavy_tail", "heavy_tail_inverse", "lighten", "lighten_inverse", "log_tail", "log_tail_inverse"]
 
 _STEEPEST = 60.0  # log(1 + lam t^2) beyond which the map goes on as a straight line, so that nothing overflows
 _LONGEST = 40.0  # log of the stretch beyond a threshold at which `log_tail` goes on as a straight line
@@ -45,7 +47,22 @@ def lighten_inverse(z: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
     t = inner * _expm1_ratio(v).sqrt()
     w = lam * t * t
     ladj = torch.where(a < top, w.log1p() + 0.5 * _log1p_ratio(w).log(), -slope.log())
-    return (torch.minimum(t, edge) + (a - top).clamp(min=0.0) / slope).copysign(z), ladj
+    return (torch.where(a < top, t, edge) + (a - top).clamp(min=0.0) / slope).copysign(z), ladj
+
+
+@fused
+def heavy_tail(x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+    r"""`lighten` with a weight for each sign of x: below 0 the first of the parameters, above the second.
+
+    Shapes: x `(...)`; params `(..., 2)` -> y and $\log dy/dx$, `(...)`.
+    """
+    return lighten(x, torch.where(x < 0, params[..., 0], params[..., 1]))
+
+
+@fused
+def heavy_tail_inverse(y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+    """The inverse of `heavy_tail`."""
+    return lighten_inverse(y, torch.where(y < 0, params[..., 0], params[..., 1]))
 
 
 def _edge(lam: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,6 +22,7 @@ from unwarp.kernels._passes import Passes
 from unwarp.kernels._pointwise import Pair, Pointwise
 from unwarp.kernels._sequence import InOrder
 from unwarp.kernels._spline import Spline
+from unwarp.kernels._tail import Tail
 
 __all__ = ["fused", "gradients_of", "in_order", "is_ordinary", "passes", "status"]
 
@@ -32,11 +33,13 @@ _KINDS = {
     for direction in ("", "_inverse")
 }
 _AFFINE = {"bounded_affine": False, "bounded_affine_inverse": True}
+_TAIL = {"heavy_tail": False, "heavy_tail_inverse": True}
 _TABLE: Mapping[str, Pointwise] = (
     {}
     if _found is None
     else {name: Spline(_found, **kind) for name, kind in _KINDS.items()}
     | {name: Affine(_found, inverse=inverse) for name, inverse in _AFFINE.items()}
+    | {name: Tail(_found, inverse=inverse) for name, inverse in _TAIL.items()}
 )
 _products = {} if _found is None else blas()
 passes = Passes(_found, _products) if _found is not None and _products else None
@@ -72,4 +75,4 @@ def status() -> dict[str, str]:
         >>> "rational_quadratic" in kernels.status()
         True
     """
-    return dict.fromkeys((*_KINDS, *_AFFINE), _reason or "in use")
+    return dict.fromkeys((*_KINDS, *_AFFINE, *_TAIL), _reason or "in use")

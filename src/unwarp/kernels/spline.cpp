@@ -54,6 +54,12 @@ template <class T> struct AffineWork {
     T *out, *second;
 };
 
+template <class T> struct TailWork {
+    bool inverse;
+    const T *v, *params, *grad_out, *grad_ladj;  // as of Work
+    T *out, *second;
+};
+
 template <class T> struct Sequence {
     int layers;                // hidden ones, at least one
     int64_t steps;             // features become known in so many
@@ -109,6 +115,7 @@ template <class T> struct Work {
 #define VECTOR_BYTES 16
 #include "spline.h"
 #include "affine.h"
+#include "tails.h"
 #include "network.h"
 #include "coupling.h"
 #include "sequence.h"
@@ -119,6 +126,7 @@ template <class T> struct Work {
 #define VECTOR_BYTES 32
 #include "spline.h"
 #include "affine.h"
+#include "tails.h"
 #include "network.h"
 #include "coupling.h"
 #include "sequence.h"
@@ -128,6 +136,7 @@ template <class T> struct Work {
 #define VECTOR_BYTES 64
 #include "spline.h"
 #include "affine.h"
+#include "tails.h"
 #include "network.h"
 #include "coupling.h"
 #include "sequence.h"
@@ -176,6 +185,11 @@ template <class T> void run(const AffineWork<T> &work, int64_t points, int threa
     share(points, POINTS_A_THREAD, threads, [&](int64_t from, int64_t to) { part(work, from, to); });
 }
 
+template <class T> void run(const TailWork<T> &work, int64_t points, int threads) {
+    auto part = WIDEST(tail_part<T>);
+    share(points, POINTS_A_THREAD, threads, [&](int64_t from, int64_t to) { part(work, from, to); });
+}
+
 template <class T> void run(const CouplingWork<T> &work, int64_t rows, int threads) {
     auto part = WIDEST(coupling_part<T>);
     share(rows, POINTS_A_THREAD / work.moved + 1, threads, [&](int64_t from, int64_t to) { part(work, from, to); });
@@ -208,7 +222,7 @@ template <class T> void run(const Sequence<T> &all, int64_t points, int threads)
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int unwarp_interface() { return 7; }  // another number where the arguments below change
+EXPORT int unwarp_interface() { return 8; }  // another number where the arguments below change
 EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
 
 #define ENTRIES(NAME, T)                                                                                             \
@@ -236,6 +250,15 @@ EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
         AffineWork<T> work{inverse != 0, limit, v, params, grad_out, grad_ladj, grad_v, grad_params};                 \
         run<T>(work, points, threads);                                                                                \
     }
+#define TAILS(NAME, T)                                                                                                \
+    EXPORT void unwarp_tail_##NAME(int64_t points, int inverse, int threads, const T *v, const T *params, T *out,     \
+                                   T *ladj) {                                                                         \
+        run<T>(TailWork<T>{inverse != 0, v, params, nullptr, nullptr, out, ladj}, points, threads);                   \
+    }                                                                                                                 \
+    EXPORT void unwarp_tail_gradient_##NAME(int64_t points, int inverse, int threads, const T *v, const T *params,    \
+                                            const T *grad_out, const T *grad_ladj, T *grad_v, T *grad_params) {       \
+        run<T>(TailWork<T>{inverse != 0, v, params, grad_out, grad_ladj, grad_v, grad_params}, points, threads);      \
+    }
 #define PASSES(NAME, T)                                                                                               \
     EXPORT void unwarp_network_##NAME(const int64_t *words, const double *numbers) {                                  \
         network_forth<T>({words, numbers});                                                                           \
@@ -262,6 +285,8 @@ ENTRIES(float32, float)
 ENTRIES(float64, double)
 AFFINES(float32, float)
 AFFINES(float64, double)
+TAILS(float32, float)
+TAILS(float64, double)
 PASSES(float32, float)
 PASSES(float64, double)
 SEQUENCES(float32, float)

@@ -39,10 +39,10 @@ class HeavyTail(Univariate):
         return 2
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return functional.lighten(x, torch.where(x < 0, params[..., 0], params[..., 1]))
+        return functional.heavy_tail(x, params)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return functional.lighten_inverse(y, torch.where(y < 0, params[..., 0], params[..., 1]))
+        return functional.heavy_tail_inverse(y, params)
 
     def guess(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         r"""Tail weights $1/\nu$ by Hill's estimator on the outer 2 % of each side; 0 where tails look light."""
