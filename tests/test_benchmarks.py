@@ -92,6 +92,7 @@ def test_committed_results_are_whole(path: Path) -> None:
         ("simulators", [], "toy"),
         ("vae", [], "mean-field"),
         ("vi", [], "funnel"),
+        ("path_gradients", [], "realnvp"),
     ],
 )
 def test_script_runs_quickly_and_resumes(script: str, options: list[str], row: str, tmp_path: Path) -> None:
