@@ -34,7 +34,10 @@ setup(
             ["src/unwarp/kernels/spline.cpp"],
             depends=[
                 f"src/unwarp/kernels/{name}.h"
-                for name in ("spline", "affine", "tails", "network", "coupling", "sequence", "passes")
+                for name in (
+                    *("spline", "affine", "tails", "network", "coupling", "convolution", "sequence"),
+                    *("passes", "images", "folded"),
+                )
             ],
             language="c++",
             # Rounding as written: no contraction, no reordering. Errors of the mathematics library are not looked at.

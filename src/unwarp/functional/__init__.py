@@ -20,7 +20,9 @@ from unwarp.functional._convolution import (
     full_convolution,
 )
 from unwarp.functional._coupled import CouplingStep, couple
+from unwarp.functional._coupled_images import Filter, ImageStep, couple_images, filtered
 from unwarp.functional._divergence import directional, jacobian
+from unwarp.functional._folded import LinearStep, fold
 from unwarp.functional._guards import spread, straight_beyond, straight_beyond_inverse, tilted
 from unwarp.functional._histogram import histogram, histogram_inverse
 from unwarp.functional._linalg import (
@@ -89,7 +91,10 @@ __all__ = [
     "TABLEAUS",
     "Affinity",
     "CouplingStep",
+    "Filter",
     "GaussianMixtureFit",
+    "ImageStep",
+    "LinearStep",
     "ScalarMap",
     "Stage",
     "Tableau",
@@ -107,6 +112,7 @@ __all__ = [
     "circular_spline",
     "circular_spline_inverse",
     "couple",
+    "couple_images",
     "cubic",
     "cubic_inverse",
     "dct_matrix",
@@ -116,7 +122,9 @@ __all__ = [
     "dual_power",
     "dual_power_inverse",
     "exp",
+    "filtered",
     "fit_gaussian_mixture",
+    "fold",
     "full_convolution",
     "gaussian_mixture_from_normal",
     "gaussian_mixture_log_prob",

@@ -17,6 +17,8 @@ from torch import Tensor
 from unwarp.kernels._affine import Affine
 from unwarp.kernels._blas import blas
 from unwarp.kernels._eager import gradients_of, is_ordinary
+from unwarp.kernels._folded import Folded
+from unwarp.kernels._images import Images
 from unwarp.kernels._library import load
 from unwarp.kernels._passes import Passes
 from unwarp.kernels._pointwise import Pair, Pointwise
@@ -24,7 +26,7 @@ from unwarp.kernels._sequence import InOrder
 from unwarp.kernels._spline import Spline
 from unwarp.kernels._tail import Tail
 
-__all__ = ["fused", "gradients_of", "in_order", "is_ordinary", "passes", "status"]
+__all__ = ["folded", "fused", "gradients_of", "images", "in_order", "is_ordinary", "passes", "status"]
 
 _found, _reason = load()
 _KINDS = {
@@ -43,6 +45,8 @@ _TABLE: Mapping[str, Pointwise] = (
 )
 _products = {} if _found is None else blas()
 passes = Passes(_found, _products) if _found is not None and _products else None
+images = Images(_found, _products) if _found is not None and _products else None
+folded = Folded(_found, _products) if _found is not None and _products else None
 in_order = None if _found is None else InOrder(_found)
 
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Passes"]
+__all__ = ["PAD", "Passes", "Scalar", "address", "call", "entries", "gradients"]
 
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
-_PAD = 272  # as in passes.h
+PAD = 272  # as in passes.h
 Scalar = tuple[int, float, float, float, float]
 
 
@@ -98,15 +98,15 @@ class Passes:
 
     def __init__(self, library: ctypes.CDLL, blas: Mapping[torch.dtype, int]) -> None:
         self._blas = blas
-        self._network = _entries(library, "network")
-        self._network_gradient = _entries(library, "network_gradient")
-        self._couplings = _entries(library, "couplings")
-        self._couplings_gradient = _entries(library, "couplings_gradient")
+        self._network = entries(library, "network")
+        self._network_gradient = entries(library, "network_gradient")
+        self._couplings = entries(library, "couplings")
+        self._couplings_gradient = entries(library, "couplings_gradient")
         self._largest = int(library.unwarp_largest_bins())
 
     def sketch(self, layers: Sequence[Layer], inputs: int) -> Sketch | None:
         """The network, if weights lie in memory row by row and each layer takes what the one before gives."""
-        words, numbers, columns, fixed, widest, first = [len(layers)], [], 0, 2 * _PAD, 0, inputs
+        words, numbers, columns, fixed, widest, first = [len(layers)], [], 0, 2 * PAD, 0, inputs
         for layer in layers:
             weight, bias, scale, stairs = layer.weight, layer.bias, layer.scale, layer.stairs
             outputs, width = weight.shape
@@ -117,12 +117,12 @@ class Passes:
                 if scale.shape != weight.shape or not scale.is_contiguous():
                     return None
                 mask, number = scale.data_ptr(), 1.0
-                fixed += outputs * width + _PAD
+                fixed += outputs * width + PAD
             words += (width, outputs, weight.data_ptr(), bias.data_ptr(), mask, len(stairs))
             for stair in stairs:
                 words += stair
             numbers.append(number)
-            columns, fixed, widest, inputs = columns + width, fixed + _PAD, max(widest, width), outputs
+            columns, fixed, widest, inputs = columns + width, fixed + PAD, max(widest, width), outputs
         return Sketch(words, numbers, columns + first, fixed, widest, first, inputs)
 
     def run(self, steps: Sequence[Step], x: Tensor, context: Tensor | None) -> Run | None:
@@ -146,9 +146,9 @@ class Passes:
             words += (bins, step.inverse, kept, moved, step.kept.data_ptr(), step.moved.data_ptr())
             numbers += net.numbers
             numbers += (bound, min_bin, min_slope, math.log(math.expm1(1 - min_slope)) if bins else 0.0, limit)
-            memory = rows * (net.columns + net.outputs + features) + net.fixed + 2 * _PAD
+            memory = rows * (net.columns + net.outputs + features) + net.fixed + 2 * PAD
             lasting, passing = lasting + memory, max(passing, memory)
-            spare = max(spare, rows * (net.outputs + net.inputs + 2 * net.widest) + 2 * _PAD)
+            spare = max(spare, rows * (net.outputs + net.inputs + 2 * net.widest) + 2 * PAD)
         return Run(words, numbers, lasting, passing, spare)
 
     def network(self, net: Sketch, x: Tensor, offset: Tensor | None, *, squashed: bool) -> tuple[Tensor, Tensor]:
@@ -162,8 +162,8 @@ class Passes:
         """
         memory = x.new_empty(x.shape[0] * net.columns + net.fixed)
         y = x.new_empty(x.shape[0], net.outputs)
-        words = (squashed, *self._head(x), memory.data_ptr(), *net.words, x.data_ptr(), _address(offset), y.data_ptr())
-        _call(self._network[x.dtype], words, net.numbers)
+        words = (squashed, *self._head(x), memory.data_ptr(), *net.words, x.data_ptr(), address(offset), y.data_ptr())
+        call(self._network[x.dtype], words, net.numbers)
         return y, memory
 
     def network_gradients(
@@ -190,12 +190,12 @@ class Passes:
         """
         to_x = torch.empty_like(x) if needed[0] else None
         to_first = x.new_empty(x.shape[0], tensors[1].shape[0]) if needed[1] else None
-        found = _gradients(tensors, needed[2:])
+        found = gradients(tensors, needed[2:])
         spare = x.new_empty(x.shape[0] * 2 * net.widest)
         words = [squashed, *self._head(x), memory.data_ptr(), *net.words]
-        words += (x.data_ptr(), g.data_ptr(), _address(to_first), _address(to_x), spare.data_ptr())
-        words += map(_address, found)
-        _call(self._network_gradient[x.dtype], words, net.numbers)
+        words += (x.data_ptr(), g.data_ptr(), address(to_first), address(to_x), spare.data_ptr())
+        words += map(address, found)
+        call(self._network_gradient[x.dtype], words, net.numbers)
         return [to_x, to_first, *found]
 
     def couplings(
@@ -213,9 +213,9 @@ class Passes:
         memory = x.new_empty(run.lasting if keep else run.passing)
         z, ladj = torch.empty_like(x), x.new_zeros(x.shape[0])
         spare = None if score is None else x.new_empty(run.spare)
-        words = [*self._head(x), memory.data_ptr(), keep, *run.words, x.data_ptr(), _address(context)]
-        words += (z.data_ptr(), ladj.data_ptr(), _address(score), _address(spare))
-        _call(self._couplings[x.dtype], words, run.numbers)
+        words = [*self._head(x), memory.data_ptr(), keep, *run.words, x.data_ptr(), address(context)]
+        words += (z.data_ptr(), ladj.data_ptr(), address(score), address(spare))
+        call(self._couplings[x.dtype], words, run.numbers)
         return z, ladj, memory
 
     def couplings_gradients(
@@ -239,33 +239,33 @@ class Passes:
             to_context: where those to the context are added, or None.
             needed: in that order.
         """
-        to_x, found = torch.empty_like(x), _gradients(tensors, needed[1:])
+        to_x, found = torch.empty_like(x), gradients(tensors, needed[1:])
         spare = x.new_empty(run.spare)
         words = [*self._head(x), memory.data_ptr(), 1, *run.words, x.data_ptr()]
         words += (grads[0].data_ptr(), grads[1].data_ptr(), to_x.data_ptr(), needed[0])
-        words += (_address(to_context), spare.data_ptr())
-        words += map(_address, found)
-        _call(self._couplings_gradient[x.dtype], words, run.numbers)
+        words += (address(to_context), spare.data_ptr())
+        words += map(address, found)
+        call(self._couplings_gradient[x.dtype], words, run.numbers)
         return [to_x if needed[0] else None, *found]
 
     def _head(self, x: Tensor) -> tuple[int, int, int]:
         return x.shape[0], torch.get_num_threads(), self._blas[x.dtype]
 
 
-def _gradients(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor | None]:
+def gradients(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor | None]:
     return [torch.empty_like(t) if need else None for t, need in zip(tensors, needed, strict=True)]
 
 
-def _address(t: Tensor | None) -> int:
+def address(t: Tensor | None) -> int:
     return 0 if t is None else t.data_ptr()
 
 
-def _call(entry: Any, words: Iterable[int], numbers: Iterable[float]) -> None:
+def call(entry: Any, words: Iterable[int], numbers: Iterable[float]) -> None:
     integers, reals = array("q", words), array("d", numbers)
     entry(integers.buffer_info()[0], reals.buffer_info()[0])
 
 
-def _entries(library: ctypes.CDLL, name: str) -> dict[torch.dtype, Any]:
+def entries(library: ctypes.CDLL, name: str) -> dict[torch.dtype, Any]:
     found: dict[torch.dtype, Any] = {}
     for dtype, word in _NAMES.items():
         function = getattr(library, f"unwarp_{name}_{word}")

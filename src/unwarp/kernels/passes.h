@@ -26,6 +26,29 @@ template <class T> struct Matrix {
     bool flipped;
 };
 
+// Products of matrices, by the BLAS at this address.
+template <class T> struct Products {
+    using Blas = void (*)(const char *, const char *, const int64_t *, const int64_t *, const int64_t *, const T *, const T *,
+                          const int64_t *, const T *, const int64_t *, const T *, T *, const int64_t *);
+    void *blas;
+
+    // to = scale a b + keep to, with a: (height, inner) and b: (inner, width).
+    void multiply(int64_t height, int64_t inner, int64_t width, T scale, Matrix<T> a, Matrix<T> b, T keep, T *to,
+                  int64_t stride) const {
+        if (1 < width && width < NARROW && NARROW <= height && height * inner > TALL && keep == 0) {
+            std::unique_ptr<T[]> flipped(new T[height * width]);
+            multiply(width, inner, height, scale, {b.at, b.stride, !b.flipped}, {a.at, a.stride, !a.flipped}, 0, flipped.get(), height);
+            for (int64_t i = 0; i < height; i++)
+                for (int64_t j = 0; j < width; j++) to[i * stride + j] = flipped[j * height + i];
+        } else if (inner == 0) {
+            for (int64_t i = 0; i < height && keep == 0; i++) std::fill_n(to + i * stride, width, T(0));
+        } else if (height && width) {  // BLAS counts column by column, which is the transposed product
+            reinterpret_cast<Blas>(blas)(b.flipped ? "T" : "N", a.flipped ? "T" : "N", &width, &height, &inner, &scale, b.at,
+                                         &b.stride, a.at, &a.stride, &keep, to, &stride);
+        }
+    }
+};
+
 template <class T> struct Layer {
     int64_t inputs, outputs, steps;
     const int64_t *stairs;        // triples (p, q, k): outputs p to q see the first k inputs
@@ -88,7 +111,7 @@ template <class T> class Network : public Call {
             const int64_t all = layer.mask ? layer.inputs * layer.outputs : 0;
             for (int64_t j = 0; j < all; j++) layer.masked[j] = layer.weight[j] * layer.mask[j];
             each(layer, [&](int64_t p, int64_t q, int64_t k) {
-                multiply(rows, k, q - p, layer.scale, {layer.seen, layer.inputs, false},
+                products().multiply(rows, k, q - p, layer.scale, {layer.seen, layer.inputs, false},
                          {weight(layer) + p * layer.inputs, layer.inputs, true}, 0, to + p, layer.outputs);
             });
             run<T>(Settled<T>{layer.outputs, hidden, layer.bias, i == 0 ? offset : nullptr, to}, rows, threads);
@@ -115,8 +138,7 @@ template <class T> class Network : public Call {
     }
 
   private:
-    using Blas = void (*)(const char *, const char *, const int64_t *, const int64_t *, const int64_t *, const T *, const T *,
-                          const int64_t *, const T *, const int64_t *, const T *, T *, const int64_t *);
+    Products<T> products() const { return {blas}; }
 
     static const T *weight(const Layer<T> &layer) { return layer.mask ? layer.masked : layer.weight; }
 
@@ -130,7 +152,7 @@ template <class T> class Network : public Call {
         const int64_t all = layer.inputs * layer.outputs;
         if (!whole(layer)) std::fill_n(layer.to_weight, all, T(0));
         each(layer, [&](int64_t p, int64_t q, int64_t k) {
-            multiply(q - p, rows, k, layer.scale, {g + p, layer.outputs, true}, {layer.seen, layer.inputs, false}, 0,
+            products().multiply(q - p, rows, k, layer.scale, {g + p, layer.outputs, true}, {layer.seen, layer.inputs, false}, 0,
                      layer.to_weight + p * layer.inputs, layer.inputs);
         });
         for (int64_t j = 0; layer.mask && j < all; j++) layer.to_weight[j] *= layer.mask[j];
@@ -140,25 +162,9 @@ template <class T> class Network : public Call {
         const bool parts = !whole(layer);
         if (parts) std::fill_n(to, rows * layer.inputs, T(0));
         each(layer, [&](int64_t p, int64_t q, int64_t k) {
-            multiply(rows, q - p, k, layer.scale, {g + p, layer.outputs, false},
+            products().multiply(rows, q - p, k, layer.scale, {g + p, layer.outputs, false},
                      {weight(layer) + p * layer.inputs, layer.inputs, false}, parts, to, layer.inputs);
         });
-    }
-
-    // to = scale a b + keep to, with a: (height, inner) and b: (inner, width).
-    void multiply(int64_t height, int64_t inner, int64_t width, T scale, Matrix<T> a, Matrix<T> b, T keep, T *to,
-                  int64_t stride) const {
-        if (1 < width && width < NARROW && NARROW <= height && height * inner > TALL && keep == 0) {
-            std::unique_ptr<T[]> flipped(new T[height * width]);
-            multiply(width, inner, height, scale, {b.at, b.stride, !b.flipped}, {a.at, a.stride, !a.flipped}, 0, flipped.get(), height);
-            for (int64_t i = 0; i < height; i++)
-                for (int64_t j = 0; j < width; j++) to[i * stride + j] = flipped[j * height + i];
-        } else if (inner == 0) {
-            for (int64_t i = 0; i < height && keep == 0; i++) std::fill_n(to + i * stride, width, T(0));
-        } else if (height && width) {  // BLAS counts column by column, which is the transposed product
-            reinterpret_cast<Blas>(blas)(b.flipped ? "T" : "N", a.flipped ? "T" : "N", &width, &height, &inner, &scale, b.at,
-                                         &b.stride, a.at, &a.stride, &keep, to, &stride);
-        }
     }
 };
 

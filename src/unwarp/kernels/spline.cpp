@@ -102,6 +102,10 @@ template <class T> struct Rectified {
     T *sums;
 };
 
+struct Window {
+    int64_t images, height, width, channels, side;
+};
+
 template <class T> struct Work {
     Box box;
     const T *v, *params, *grad_out, *grad_ladj;  // without grad_out: values, else gradients
@@ -118,6 +122,7 @@ template <class T> struct Work {
 #include "tails.h"
 #include "network.h"
 #include "coupling.h"
+#include "convolution.h"
 #include "sequence.h"
 
 #if defined(__x86_64__)
@@ -129,6 +134,7 @@ template <class T> struct Work {
 #include "tails.h"
 #include "network.h"
 #include "coupling.h"
+#include "convolution.h"
 #include "sequence.h"
 
 #define VECTOR_NAME avx512
@@ -139,6 +145,7 @@ template <class T> struct Work {
 #include "tails.h"
 #include "network.h"
 #include "coupling.h"
+#include "convolution.h"
 #include "sequence.h"
 #endif
 
@@ -220,9 +227,13 @@ template <class T> void run(const Sequence<T> &all, int64_t points, int threads)
 
 #include "passes.h"
 
+#include "images.h"
+
+#include "folded.h"
+
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int unwarp_interface() { return 8; }  // another number where the arguments below change
+EXPORT int unwarp_interface() { return 9; }  // another number where the arguments below change
 EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
 
 #define ENTRIES(NAME, T)                                                                                             \
@@ -272,6 +283,19 @@ EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
     EXPORT void unwarp_couplings_gradient_##NAME(const int64_t *words, const double *numbers) {                        \
         couplings_back<T>({words, numbers});                                                                           \
     }
+#define IMAGES(NAME, T)                                                                                               \
+    EXPORT void unwarp_image_coupling_##NAME(const int64_t *words, const double *numbers) {                           \
+        image_coupling_forth<T>({words, numbers});                                                                    \
+    }                                                                                                                 \
+    EXPORT void unwarp_image_coupling_gradient_##NAME(const int64_t *words, const double *numbers) {                  \
+        image_coupling_back<T>({words, numbers});                                                                     \
+    }                                                                                                                 \
+    EXPORT void unwarp_folded_##NAME(const int64_t *words, const double *numbers) {                                   \
+        folded_forth<T>({words, numbers});                                                                            \
+    }                                                                                                                 \
+    EXPORT void unwarp_folded_gradient_##NAME(const int64_t *words, const double *numbers) {                          \
+        folded_back<T>({words, numbers});                                                                             \
+    }
 #define SEQUENCES(NAME, T)                                                                                            \
     EXPORT void unwarp_sequence_##NAME(int64_t rows, int layers, int64_t steps, const int64_t *widths,                \
                                        const int64_t *ends, const int64_t *firsts, const T *const *weights,           \
@@ -289,5 +313,7 @@ TAILS(float32, float)
 TAILS(float64, double)
 PASSES(float32, float)
 PASSES(float64, double)
+IMAGES(float32, float)
+IMAGES(float64, double)
 SEQUENCES(float32, float)
 SEQUENCES(float64, double)

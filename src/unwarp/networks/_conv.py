@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp.errors import ConfigError
-from unwarp.functional import squash
+from unwarp.functional import Filter, filtered, squash
 
 __all__ = ["ConvNet", "Convolution"]
 
@@ -72,6 +71,16 @@ class ConvNet(nn.Module):
         )
         self.out = Convolution(widths[-1], out, kernel, zero=True)
 
+    def filters(self) -> list[Filter] | None:
+        """What `functional.couple_images` takes of the network; None of one with a context, other layers, or hooks."""
+        layers = [*self.hidden, self.out]
+        if type(self) is not ConvNet or self._context:
+            return None
+        if any(module._forward_hooks or module._forward_pre_hooks for module in (self, *layers)):
+            return None
+        found = [layer.filter() for layer in layers if type(layer) is Convolution]
+        return found if len(found) == len(layers) else None
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = squash(x)
         if context is not None and self._context:
@@ -79,10 +88,7 @@ class ConvNet(nn.Module):
             batch = torch.broadcast_shapes(x.shape[:-3], planes.shape[:-3])
             h = torch.cat([h.expand(*batch, *h.shape[-3:]), planes.expand(*batch, *planes.shape[-3:])], -3)
         batch, h = h.shape[:-3], h.reshape(-1, *h.shape[-3:])
-        for i, layer in enumerate(self.hidden):
-            more = layer(h if i == 0 else h.relu())
-            h = more.add_(h) if i and more.shape[1] == h.shape[1] else more
-        out = self.out(h.relu_() if len(self.hidden) else h)
+        out = filtered(h, [*self.hidden, self.out])
         return out.reshape(*batch, *out.shape[1:])
 
     def __repr__(self) -> str:
@@ -119,4 +125,8 @@ class Convolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs) if zero else (torch.rand(outputs) * 2 - 1) * self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.weight.shape[-1] // 2)
+        return self.filter()(x)
+
+    def filter(self) -> Filter:
+        """What `functional.filtered` calls."""
+        return Filter(self.weight, self.bias, self.scale)

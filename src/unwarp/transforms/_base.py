@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from unwarp._space import Space
+from unwarp.functional import LinearStep
 
 __all__ = ["Kind", "Loses", "Memory", "Transform"]
 
@@ -79,3 +80,7 @@ class Transform(nn.Module, ABC):
 
     def adapt(self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None) -> None:
         """Set what follows the data (means, scales, tails) from `x: (n, *event)`, `weight: (n,)`; here: nothing."""
+
+    def linear_step(self) -> LinearStep | None:
+        """The map as `functional.fold` takes it, where it is linear up to a shift; here: None."""
+        return None

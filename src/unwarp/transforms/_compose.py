@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from itertools import groupby, pairwise
 
@@ -16,6 +16,7 @@ from unwarp.errors import ConfigError, ContextError, ShapeError, SpaceError
 from unwarp.transforms._autoregressive import Autoregressive
 from unwarp.transforms._base import Kind, Loses, Memory, Transform
 from unwarp.transforms._coupling import Coupling, carried, through
+from unwarp.transforms._image import folded, folds
 from unwarp.transforms._reversible import Step, reversible_steps
 
 __all__ = ["Compose", "Embedded", "Inverse", "reversible"]
@@ -128,13 +129,12 @@ class Compose(Transform):
         if torch.compiler.is_compiling():
             return [part.inverse if backwards else part.forward for part in parts]
         steps: list[Step] = []
-        run: list[Coupling | Autoregressive] = []
-        for part in parts:
-            run = [*run, part] if isinstance(part, Coupling if backwards else (Coupling, Autoregressive)) else []
-            steps = steps[:-1] if len(run) > 1 else steps
-            steps.append(
-                partial(through, run, inverse=backwards) if run else part.inverse if backwards else part.forward
-            )
+        for together, group in groupby(parts, partial(_together, backwards=backwards)):
+            run = list(group)
+            if together is None or (together is folded and len(run) == 1):
+                steps += [part.inverse if backwards else part.forward for part in run]
+            else:
+                steps.append(partial(together, run, inverse=backwards))
         return steps
 
     def __repr__(self) -> str:
@@ -308,6 +308,13 @@ def _through(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[
         x, ladj = step(x, context)
         total = total + ladj
     return x, total
+
+
+def _together(part: Transform, *, backwards: bool) -> Callable[..., tuple[Tensor, Tensor]] | None:
+    """What passes through a run of such maps at once."""
+    if isinstance(part, Coupling if backwards else (Coupling, Autoregressive)):
+        return through
+    return folded if folds(part) else None
 
 
 def _undone(

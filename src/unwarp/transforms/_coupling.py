@@ -118,8 +118,23 @@ class Coupling(Transform):
         move = self.univariate.inverse if inverse else self.univariate.forward
         return functional.CouplingStep(scalar, move, self.kept, self.moved, inverse, layers)
 
+    def image_step(self, *, inverse: bool) -> functional.ImageStep | None:
+        """The layer on images as compiled code takes it; None where it can't be taken apart."""
+        scalar, filters = self.univariate.by_kernel, getattr(self.net, "filters", None)
+        if scalar is None or filters is None or self._axis != -3 or in_other_precision():
+            return None
+        layers = filters()
+        if layers is None:
+            return None
+        move = self.univariate.inverse if inverse else self.univariate.forward
+        return functional.ImageStep(scalar, move, self.kept, self.moved, inverse, layers)
+
     def plainly(self, x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor]:
-        """The layer by single operations."""
+        """The layer by single operations, or by one on images where it can be."""
+        step = None if torch.compiler.is_compiling() else self.image_step(inverse=inverse)
+        found = None if step is None else functional.couple_images(step, x)
+        if found is not None:
+            return found
         kept, moved = self._split(x)
         move = self.univariate.inverse if inverse else self.univariate.forward
         moved, ladj = move(moved, self._params(kept, context))

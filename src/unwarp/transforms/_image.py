@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unwarp import _check
+from unwarp import _check, functional
 from unwarp._space import REAL, Space, Support
 from unwarp.errors import ConfigError, SpaceError
 from unwarp.transforms._base import Transform
@@ -79,6 +79,17 @@ class Pixelwise(Transform):
     def __repr__(self) -> str:
         rows = [line.strip() for line in repr(self.transform).splitlines()]
         return f"Pixelwise({' '.join(rows)}, {self.domain.shape[1]}, {self.domain.shape[2]})"
+
+
+def folds(part: Transform) -> bool:
+    """Whether it is linear up to a shift at every pixel, as compiled code knows it."""
+    return isinstance(part, Pixelwise) and part.transform.linear_step() is not None
+
+
+def folded(run: Sequence[Pixelwise], x: Tensor, _context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor]:
+    """The point after maps that fold, in this order, and the sum of their ladjs: one product of matrices."""
+    steps = [part.transform.linear_step() for part in run]
+    return functional.fold([step for step in steps if step is not None], x, inverse=inverse)
 
 
 def _image_space(space: Space, height: int, width: int) -> Space:

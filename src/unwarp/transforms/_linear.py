@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unwarp import _check
 from unwarp._space import Space
-from unwarp.functional import bound_norm, soft_clip, upper_triangular
+from unwarp.functional import LinearStep, bound_norm, soft_clip, upper_triangular
 from unwarp.transforms._base import Transform
 
 __all__ = ["LIMIT", "LU", "LowRank", "MatrixExponential", "Mix", "Triangular"]
@@ -88,6 +88,9 @@ class LU(Mix):
 
     def log_det(self) -> Tensor:
         return soft_clip(self.log_diagonal, LIMIT).sum()
+
+    def linear_step(self) -> LinearStep:
+        return LinearStep(self.log_diagonal, self.bias, self.lower, self.upper, limit=LIMIT)
 
     def _upper(self) -> Tensor:
         return upper_triangular(self.upper, soft_clip(self.log_diagonal, LIMIT))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from unwarp import _check
 from unwarp._space import Space
 from unwarp.errors import ConfigError
-from unwarp.functional import fit_gaussian_mixture, soft_clip
+from unwarp.functional import LinearStep, fit_gaussian_mixture, soft_clip
 from unwarp.transforms._base import Transform
 
 __all__ = ["ActNorm", "BatchNorm", "Standardize", "Whiten"]
@@ -100,6 +100,9 @@ class ActNorm(Transform):
             center, scale = _mean_and_deviation(x.double(), _shares(x, weight))
             self.log_scale.copy_(-scale.log())
             self.shift.copy_(-center / scale)
+
+    def linear_step(self) -> LinearStep:
+        return LinearStep(self.log_scale, self.shift)
 
     def extra_repr(self) -> str:
         return f"{self.domain.shape[0]}"

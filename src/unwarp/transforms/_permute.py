@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from unwarp import _check
 from unwarp._space import Space
 from unwarp.errors import ConfigError
+from unwarp.functional import LinearStep
 from unwarp.transforms._base import Transform
 
 __all__ = ["Permute"]
@@ -62,6 +63,9 @@ class Permute(Transform):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z.index_select(-1, self.order.argsort()), z.new_zeros(z.shape[:-1])
+
+    def linear_step(self) -> LinearStep:
+        return LinearStep(order=self.order)
 
     def extra_repr(self) -> str:
         order = self.order.tolist()
