@@ -6,7 +6,7 @@
 namespace {
 
 // A matrix of fewer columns, times one of more entries, is multiplied faster transposed.
-constexpr int64_t NARROW = 16, TALL = 1 << 15;
+constexpr int64_t NARROW = 16, TALL = 1 << 12;
 
 constexpr int64_t PAD = 272;  // numbers between arrays, lest powers of two lie upon one another in the cache
 
