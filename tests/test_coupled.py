@@ -259,6 +259,9 @@ def test_layers_in_a_row_are_one_operation(direction: str, plainly: Run, calls: 
         assert torch.allclose(a, b, rtol=1e-8, atol=1e-8)
     with torch.no_grad():  # memory is used again from layer to layer
         assert all(torch.equal(a, b) for a, b in zip(run(x, context), found[:2], strict=True))
+        calls.clear()
+        assert torch.equal({"forward": chain.encode, "inverse": chain.decode}[direction](x, context), found[0])
+        assert len(calls) == 1
 
 
 @of_each_map

@@ -21,6 +21,8 @@ from unwarp.transforms._reversible import Step, reversible_steps
 
 __all__ = ["Compose", "Embedded", "Inverse", "reversible"]
 
+Together = Callable[..., tuple[Tensor, Tensor]]
+
 
 class Compose(Transform):
     r"""Maps one after another, in reading order: $z = f_n(\dots f_1(x))$, ladj the sum of theirs.
@@ -77,14 +79,22 @@ class Compose(Transform):
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = _check.broadcast_event("Compose.encode", x, self.domain.shape, context, self.context_shape)
-        for part in self.parts:
-            x = part.encode(x, context)
+        for together, run in _runs(list(self.parts), backwards=False):
+            if together is None:
+                for part in run:
+                    x = part.encode(x, context)
+            else:
+                x, _ = together(run, x, context, inverse=False)
         return x
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         z = _check.broadcast_event("Compose.decode", z, self.codomain.shape, context, self.context_shape)
-        for part in reversed(self.parts):
-            z = part.decode(z, context)
+        for together, run in _runs(list(reversed(self.parts)), backwards=True):
+            if together is None:
+                for part in run:
+                    z = part.decode(z, context)
+            else:
+                z, _ = together(run, z, context, inverse=True)
         return z
 
     def carry(self, z: Tensor, score: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -126,12 +136,9 @@ class Compose(Transform):
         """What to call one after another."""
         if self.memory == "reversible" and torch.is_grad_enabled():
             return reversible_steps(parts, backwards=backwards, nests=Compose)
-        if torch.compiler.is_compiling():
-            return [part.inverse if backwards else part.forward for part in parts]
         steps: list[Step] = []
-        for together, group in groupby(parts, partial(_together, backwards=backwards)):
-            run = list(group)
-            if together is None or (together is folded and len(run) == 1):
+        for together, run in _runs(parts, backwards=backwards):
+            if together is None:
                 steps += [part.inverse if backwards else part.forward for part in run]
             else:
                 steps.append(partial(together, run, inverse=backwards))
@@ -310,7 +317,15 @@ def _through(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[
     return x, total
 
 
-def _together(part: Transform, *, backwards: bool) -> Callable[..., tuple[Tensor, Tensor]] | None:
+def _runs(parts: Sequence[Transform], *, backwards: bool) -> list[tuple[Together | None, list[Transform]]]:
+    """The parts in groups, each with what passes through it at once, if anything does."""
+    if torch.compiler.is_compiling():
+        return [(None, list(parts))]
+    groups = [(together, list(run)) for together, run in groupby(parts, partial(_together, backwards=backwards))]
+    return [(None if together is folded and len(run) == 1 else together, run) for together, run in groups]
+
+
+def _together(part: Transform, *, backwards: bool) -> Together | None:
     """What passes through a run of such maps at once."""
     if isinstance(part, Coupling if backwards else (Coupling, Autoregressive)):
         return through
