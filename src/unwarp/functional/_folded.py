@@ -54,14 +54,16 @@ def fold(steps: Sequence[LinearStep], x: Tensor, *, inverse: bool) -> Pair:
     tensors = [t for step in steps for t in step[:4]]
     given = [t for t in tensors if t is not None]
     pixels = x.shape[-2:].numel()
-    compiled = None if inverse or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") else kernel
+    graph = torch.is_grad_enabled()
+    refused = (inverse and graph) or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+    compiled = None if refused else kernel
     if compiled is None or not is_ordinary(x, *given) or not all(t.is_contiguous() for t in given):
         z, ladj = _plainly(steps, _rows(x), tensors, inverse=inverse)
         ladj = ladj * pixels
-    elif torch.is_grad_enabled():
+    elif graph:
         z, ladj = _Folded.apply((compiled, steps, pixels), _rows(x), *tensors)
     else:
-        z, ladj = compiled.values(steps, _rows(x), pixels)
+        z, ladj = compiled.values(steps, _rows(x), pixels, inverse=inverse)
     z = z.reshape(*x.shape[:-3], *x.shape[-2:], x.shape[-3]).movedim(-1, -3)
     return z, ladj.expand(x.shape[:-3])
 

@@ -34,7 +34,7 @@ class Map(Protocol):
 
 
 class Folded:
-    """One call of compiled code for a run of linear maps, and one for its gradients.
+    """One call of compiled code for a run of linear maps or their inverses, and one for the gradients of the maps.
 
     Args:
         library: the compiled library.
@@ -46,16 +46,17 @@ class Folded:
         self._forth = entries(library, "folded")
         self._back = entries(library, "folded_gradient")
 
-    def values(self, maps: Sequence[Map], x: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """The points after the maps, in this order, and the ladj of one image, a scalar.
+    def values(self, maps: Sequence[Map], x: Tensor, pixels: int, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """The points after the maps, or their inverses, in this order, and the ladj of one image, a scalar.
 
         Args:
             maps: of `channels` numbers.
             x: `(rows, channels)`.
             pixels: rows of one image.
+            inverse: whether each is undone.
         """
         z, ladj = torch.empty_like(x), x.new_empty(())
-        words, numbers = self._of(maps, x, pixels, ())
+        words, numbers = self._of(maps, x, pixels, (), inverse=inverse)
         call(self._forth[x.dtype], (*words, z.data_ptr(), ladj.data_ptr()), numbers)
         return z, ladj
 
@@ -76,12 +77,12 @@ class Folded:
         found = [
             torch.empty_like(t) if t is not None and need else None for t, need in zip(tensors, needed[1:], strict=True)
         ]
-        words, numbers = self._of(maps, x, pixels, found)
+        words, numbers = self._of(maps, x, pixels, found, inverse=False)
         call(self._back[x.dtype], (*words, grads[0].data_ptr(), grads[1].data_ptr(), address(to_x)), numbers)
         return [to_x, *found]
 
     def _of(
-        self, maps: Sequence[Map], x: Tensor, pixels: int, found: Sequence[Tensor | None]
+        self, maps: Sequence[Map], x: Tensor, pixels: int, found: Sequence[Tensor | None], *, inverse: bool
     ) -> tuple[list[int], list[float]]:
         words = [*x.shape, pixels, self._blas[x.dtype], len(maps)]
         for i, m in enumerate(maps):
@@ -89,4 +90,4 @@ class Folded:
             words += (kind if m.order is None else _ORDER, address(m.order))
             words += map(address, (m.log_scale, m.shift, m.lower, m.upper))
             words += map(address, found[4 * i : 4 * i + 4]) if found else (0, 0, 0, 0)
-        return [*words, x.data_ptr()], [m.limit for m in maps]
+        return [*words, inverse, x.data_ptr()], [m.limit for m in maps]

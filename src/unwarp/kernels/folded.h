@@ -1,4 +1,4 @@
-// Linear maps of all pixels' channels, one after another, as one product of matrices; there and back.
+// Linear maps of all pixels' channels, one after another, as one product of matrices, with gradients; and their inverses.
 
 #include <cmath>
 
@@ -39,11 +39,12 @@ template <class T> struct Folded {
             map.to_upper = given.at<T>();
             map.limit = T(given.real());
         }
+        const bool inverse = given.size();
         x = given.at<T>();
         matrices.emplace_back(area, T(0));
         shifts.emplace_back(channels, T(0));
         for (int64_t i = 0; i < channels; i++) matrices[0][i * channels + i] = 1;
-        for (auto &map : maps) follow(map);
+        for (auto &map : maps) inverse ? undo(map) : follow(map);
     }
 
     // to = a b + keep to, of as many rows and columns as there are channels.
@@ -84,6 +85,43 @@ template <class T> struct Folded {
         }
         matrices.push_back(std::move(after));
         shifts.push_back(std::move(to));
+    }
+
+    void undo(const Map &map) {
+        std::vector<T> after = matrices.back(), to = shifts.back();
+        for (int64_t i = 0; map.shift && i < channels; i++) to[i] -= map.shift[i];
+        if (map.kind == Fold::lu) {
+            for (int64_t i = 0; i < channels; i++) subtract(map.lower, i, 0, i, after, to);
+            for (int64_t i = channels; i-- > 0;) {
+                const T s = map.limit * std::tanh(map.log_scale[i] / map.limit);
+                subtract(map.upper, i, i + 1, channels, after, to);
+                divide(s, i, after, to);
+            }
+        } else if (map.kind == Fold::scale) {
+            for (int64_t i = 0; i < channels; i++) divide(map.log_scale[i], i, after, to);
+        } else {
+            for (int64_t i = 0; i < channels; i++) {
+                std::copy_n(&matrices.back()[i * channels], channels, &after[map.order[i] * channels]);
+                to[map.order[i]] = shifts.back()[i];
+            }
+        }
+        matrices.push_back(std::move(after));
+        shifts.push_back(std::move(to));
+    }
+
+    // From row i of a matrix and a shift the rows j, so many times as row i of a factor says.
+    void subtract(const T *factor, int64_t i, int64_t from, int64_t end, std::vector<T> &matrix, std::vector<T> &shift) const {
+        for (int64_t j = from; j < end; j++) {
+            const T times = factor[i * channels + j];
+            for (int64_t k = 0; k < channels; k++) matrix[i * channels + k] -= times * matrix[j * channels + k];
+            shift[i] -= times * shift[j];
+        }
+    }
+    void divide(T log_scale, int64_t i, std::vector<T> &matrix, std::vector<T> &shift) {
+        const T scale = std::exp(-log_scale);
+        for (int64_t k = 0; k < channels; k++) matrix[i * channels + k] *= scale;
+        shift[i] *= scale;
+        log_det -= log_scale;
     }
 
     // From gradients to the matrix and the shift after a map, and to the log-determinant, to its own and those before.
