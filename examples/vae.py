@@ -238,16 +238,12 @@ def draw(picture: np.ndarray, path: Path, *, zoom: int = 1) -> None:
     imsave(path, np.kron(picture, np.ones((zoom, zoom))), cmap="gray_r", vmin=0, vmax=1)
 
 
-def trained(
-    options: Options, x: Tensor, *, steps: int, seed: int, batch: int = 128, lr: float = 2e-3, start: VAE | None = None
-) -> VAE:
-    """A model of the grey images x, which may go on from one with fewer layers; repeatable bit by bit."""
+def trained(options: Options, x: Tensor, *, steps: int, seed: int, batch: int = 128, lr: float = 2e-3) -> VAE:
+    """A model of the grey images x; repeatable bit by bit."""
     with torch.random.fork_rng(devices=[]), progress_bar() as progress:
         torch.manual_seed(seed)
         vae = VAE(options)
-        if start is not None:
-            vae.load_state_dict(start.state_dict(), strict=False)
-        objective = WarmingUp(steps // 3 if start is None else 0)
+        objective = WarmingUp(steps // 3)
         fit(vae, x, objective, max_steps=steps, batch=batch, lr=lr, seed=seed, baselines=(), progress=progress)
     return vae
 
