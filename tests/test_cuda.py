@@ -18,7 +18,8 @@ from zoo.recipes import known
 
 DRAWN = {"Flow(Sort)", "ffjord"}  # what a row draws hangs on its last bit, and these have a layer before it
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+if not torch.cuda.is_available():
+    pytest.skip("no CUDA device", allow_module_level=True)
 
 
 def _everything(row: str, device: str, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
