@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
-from torch.func import jacrev, vmap
+from torch.func import functional_call, jacrev, vmap
 
 from unwarp.functional import _coupled
 from unwarp.kernels import _blas
@@ -306,6 +306,14 @@ def test_points_that_are_too_short_are_refused() -> None:
     for layer in (made("affine"), made("affine", "last"), made_in_order("affine")):
         with pytest.raises((RuntimeError, IndexError)):
             layer(x)
+
+
+def test_weights_of_another_precision_than_the_masks(plainly: Run) -> None:
+    layer = made_in_order("affine").float()
+    weights = {name: p.double() for name, p in layer.named_parameters()}
+    x = torch.randn(5, FEATURES, dtype=torch.float64)
+    for a, b in zip(functional_call(layer, weights, x), plainly(functional_call, layer, weights, x), strict=True):
+        assert torch.allclose(a, b)
 
 
 def test_weights_that_moved_before_the_way_back(plainly: Run) -> None:

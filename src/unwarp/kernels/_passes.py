@@ -114,7 +114,7 @@ class Passes:
                 return None
             mask, number = 0, scale
             if isinstance(scale, Tensor):
-                if scale.shape != weight.shape or not scale.is_contiguous():
+                if scale.shape != weight.shape or scale.dtype != weight.dtype or not scale.is_contiguous():
                     return None
                 mask, number = scale.data_ptr(), 1.0
                 fixed += outputs * width + PAD
