@@ -15,7 +15,7 @@ from unwarp import _check
 from unwarp.errors import ConfigError, ContextError, ShapeError, SpaceError
 from unwarp.transforms._autoregressive import Autoregressive
 from unwarp.transforms._base import Kind, Loses, Memory, Transform
-from unwarp.transforms._coupling import Coupling, carried, through
+from unwarp.transforms._coupling import Coupling, carried, score_through, through
 from unwarp.transforms._image import folded, folds
 from unwarp.transforms._reversible import Step, reversible_steps
 
@@ -340,8 +340,7 @@ def _undone(
     with torch.enable_grad():
         at = x.detach().requires_grad_()
         again, ladj_again = _through([part.forward for part in reversed(parts)], at, context)
-        log_q = (again * score).sum() + ladj_again.sum()
-        (score,) = torch.autograd.grad(log_q, at)
+    (score,) = score_through(again, ladj_again, score, (at,))
     return x, ladj, score
 
 

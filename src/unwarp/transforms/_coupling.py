@@ -154,10 +154,10 @@ class Coupling(Transform):
             moved, ladj = there(moved, params)
             at = moved.detach().requires_grad_()
             before, before_ladj = back(at, params)
-            kept_score, moved_score = self._split(score)
-            log_q = (kept * kept_score).sum() + (before * moved_score).sum() + before_ladj.sum()
-            to_kept, to_moved = torch.autograd.grad(log_q, (kept, at), retain_graph=True)
-        return self._join(kept, moved), ladj.flatten(self._axis).sum(-1), self._join(to_kept, to_moved)
+        kept_score, moved_score = self._split(score)
+        to_kept, to_moved = score_through(before, before_ladj, moved_score, (kept, at))
+        score = self._join(kept_score + to_kept, to_moved)
+        return self._join(kept, moved), ladj.flatten(self._axis).sum(-1), score
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The kept and the moved part, without a copy where each is in one piece."""
@@ -230,6 +230,13 @@ def carried(
         x, ladj, score = carried([coupling], x, context, score, inverse=inverse)
         total = total + ladj
     return x, total, score
+
+
+def score_through(z: Tensor, ladj: Tensor, score: Tensor, to: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The gradient to each of `to` of a log density at z, whose own is `score`, and of all that ladj adds."""
+    felt = [(t, grad) for t, grad in ((z, score), (ladj, torch.ones_like(ladj))) if t.requires_grad]
+    outputs, grads = zip(*felt, strict=True)
+    return torch.autograd.grad(outputs, to, grads, retain_graph=True, materialize_grads=True)
 
 
 def _as_one(
