@@ -11,11 +11,15 @@ template <class T> VECTOR_TARGET void settle(const Settled<T> &work, int64_t fro
     for (int64_t row = from; row < to; row++) {
         T *y = work.y + row * work.columns;
         const T *offset = work.offset ? work.offset + row * work.columns : nullptr;
-        for (int64_t j = 0; j < work.columns; j += L::width) {
-            const int count = int(std::min<int64_t>(L::width, work.columns - j));
-            V v = L::load_some(y + j, count) + L::load_some(work.bias + j, count);
-            if (offset) v = v + L::load_some(offset + j, count);
-            L::store_some(work.hidden ? L::choose(v < T(0), L::all(0), v) : v, y + j, count);
+        int64_t j = 0;
+        for (; j + L::width <= work.columns; j += L::width) {
+            V v = L::load(y + j) + L::load(work.bias + j);
+            if (offset) v = v + L::load(offset + j);
+            L::store(work.hidden ? L::choose(v < T(0), L::all(0), v) : v, y + j);
+        }
+        for (; j < work.columns; j++) {
+            const T v = y[j] + work.bias[j] + (offset ? offset[j] : T(0));
+            y[j] = work.hidden && v < T(0) ? T(0) : v;
         }
     }
 }
