@@ -53,8 +53,8 @@ def causal_convolution_inverse(z: Tensor, K: Tensor) -> Tensor:
     n, C, H, W = z.shape
     r = K.shape[-1] // 2
     eye = torch.eye(W * C, dtype=K.dtype, device=K.device).reshape(W * C, 1, W, C).movedim(-1, 1)
-    T = full_convolution(F.pad(eye, (r, r)), K[:, :, -1:]).movedim(1, -1)
-    T = T.reshape(W * C, W * C)  # by pixel, then by channel
+    along = full_convolution(F.pad(eye, (r, r)), K[:, :, -1:])
+    T = along.movedim(1, -1).reshape(W * C, W * C)  # by pixel, then by channel
     rows = [z.new_zeros(n, C, W)] * r
     for h in range(H):
         above = full_convolution(F.pad(torch.stack(rows[-r:], -2), (r, r)), K[:, :, :-1]).squeeze(-2)
