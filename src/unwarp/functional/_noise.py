@@ -11,13 +11,15 @@ __all__ = ["noise_normal", "noise_sign", "noise_uniform"]
 
 _GOLDEN = -7046029254386353131  # 2^64 / golden ratio, as a signed word
 _MIX = (-4658895280553007687, -7723592293110705685)
+_UNREAD = {torch.float64: 28, torch.float32: 13}  # last bits that may differ by rounding from one layout to another
 
 
 def noise_uniform(x: Tensor, shape: tuple[int, ...], key: Tensor, *, dims: int = 1) -> Tensor:
-    r"""Numbers uniform on the open (0, 1), one set for each event of x, determined by its bits and the key.
+    r"""Numbers uniform on the open (0, 1), one set for each event of x, determined by its digits and the key.
 
     Use it for what a stochastic map draws: no generator, no global state, no dependence on the batch; a new key gives
-    new numbers. Equal rows get equal numbers.
+    new numbers. Equal rows get equal numbers, and so do rows that rounding alone sets apart: all digits of whole
+    numbers count, of others the first 24 bits (float64) or 10 (float32).
 
     Args:
         x: events that bring their numbers; no gradient flows.
@@ -54,7 +56,10 @@ def noise_sign(x: Tensor, shape: tuple[int, ...], key: Tensor, *, dims: int = 1)
 def _words(x: Tensor, shape: tuple[int, ...], key: Tensor, dims: int) -> Tensor:
     """64 well mixed bits for each number."""
     x = x.detach() + 0.0  # -0 is 0
-    bits = x.view(torch.int64) if x.dtype == torch.float64 else x.float().view(torch.int32).long()
+    x = x if x.dtype == torch.float64 else x.float()
+    bits = x.view(torch.int64) if x.dtype == torch.float64 else x.view(torch.int32).long()
+    half = 1 << (_UNREAD[x.dtype] - 1)
+    bits = torch.where(x == x.round(), bits, (bits + half) & (-2 * half))
     bits = bits.flatten(-dims) if dims else bits.unsqueeze(-1)
     row = _mixed(bits ^ (_places(bits.shape[-1], x) * _GOLDEN)).sum(-1, keepdim=True)
     row = _mixed(row + _mixed(key * _GOLDEN))
