@@ -7,11 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from unwarp.kernels import is_ordinary
+
 __all__ = ["invert_increasing", "solve_increasing"]
 
 _REACH = 46.0  # sinh(46) is 4.7e19
 _PAIRS = 22  # of a Newton step and a halving
 _STEEPEST = 80.0  # log of the largest step a unit of misfit may cause
+_NEAR = 16  # units of the last digit: what two more of Newton's steps mend
 
 
 def solve_increasing(
@@ -32,7 +35,8 @@ def solve_increasing(
         f: from x to $f(x)$ and $\log f'(x)$, elementwise.
         y: the values to reach.
         ends: of the bracket; without, it spans the real line.
-        pairs: how many times a Newton step and a halving are made.
+        pairs: how many times a Newton step and a halving are made, at most: ordinary calls on the CPU end when every x
+            is found or rests.
 
     Shapes: y `(...)` -> x `(...)`.
 
@@ -45,12 +49,14 @@ def solve_increasing(
         [0.0, 1.0, 10000.0]
     """
     target = y.detach()
+    watched = not torch.compiler.is_compiling() and is_ordinary(target)
     with torch.no_grad():
         low = torch.full_like(target, -_REACH if ends is None else ends[0])
         high = torch.full_like(target, _REACH if ends is None else ends[1])
         u = 0.5 * (low + high) if ends else target.asinh().clamp(-_REACH, _REACH)
         for _ in range(pairs):
             x = u if ends else u.sinh()
+            before = u
             value, log_slope = f(x)
             low, high = torch.where(value > target, low, u), torch.where(value > target, u, high)
             x = x - _newton(value - target, log_slope)
@@ -58,6 +64,9 @@ def solve_increasing(
             above = f(middle if ends else middle.sinh())[0] > target
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
             u = torch.where((u >= low) & (u <= high), u, 0.5 * (low + high))
+            if watched and bool((_near(u, before) | _near(value, target) | u.isnan()).all()):
+                u = before  # a bracket that rounding has moved past the root would lead away from it
+                break
         x = u if ends else u.sinh()
     for _ in range(2):
         value, log_slope = f(x)
@@ -76,6 +85,10 @@ def invert_increasing(
     r"""The x with $f(x) = y$ and $\log dx/dy$, of an f that has no closed inverse; see `solve_increasing`."""
     x = solve_increasing(f, y, ends=ends, pairs=pairs)
     return x, -f(x)[1]
+
+
+def _near(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).abs() <= _NEAR * torch.finfo(a.dtype).eps * (1 + b.abs())
 
 
 def _newton(misfit: Tensor, log_slope: Tensor) -> Tensor:
