@@ -166,7 +166,6 @@ def zuko(model: str, size: Size) -> Timed:
 
 def torchflows(model: str, size: Size) -> Timed:
     """torchflows's architectures, which put a learned scale and shift between layers."""
-    from torchflows.bijections.continuous.ffjord import FFJORD
     from torchflows.bijections.finite.autoregressive import architectures as zoo
     from torchflows.bijections.finite.multiscale.architectures import AffineGlow
     from torchflows.flows import Flow
@@ -185,12 +184,10 @@ def torchflows(model: str, size: Size) -> Timed:
         "nsf coupling": lambda: zoo.CouplingRQNSF(features, **coupling, **spline),
         "nsf autoregressive": lambda: zoo.MaskedAutoregressiveRQNSF(features, **masked, **spline),
         "naf": lambda: zoo.MaskedAutoregressiveDeepSF(features, **{**masked, "n_layers": NAF["layers"]}),
-        "cnf": lambda: FFJORD((features,)),
         "glow": lambda: AffineGlow(event),
     }
     built = Flow(made(makers, model))
     note = {
-        "cnf": "its own sizes, steps and estimate of the trace",
         "glow": "its own sizes",
         "naf": "its own number of units",
     }.get(model, "")

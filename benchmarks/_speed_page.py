@@ -194,7 +194,7 @@ def draw(cells: Cells, path: Path, *, clock: str) -> None:
         ax.axvline(1.0, color="black", lw=1)
         ax.set_xscale("log")
         ax.set_title({"train": "training step", "log_prob": "log_prob", "sample": "sample"}[task])
-        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0)))
         ax.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
         ax.grid(axis="x", which="both", alpha=0.2)
