@@ -14,6 +14,7 @@ stored is skipped, so a run may be cut into rows and resumed.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -30,7 +31,7 @@ TASKS = ("train", "log_prob", "sample", "sample_and_log_prob")
 TORCH = ("unwarp", "unwarp fused", "unwarp compiled", "zuko", "nflows", "normflows", "torchflows", "FrEIA")
 JAX = ("FlowJAX", "distrax")
 STEPS = ("unwarp fused", "unwarp compiled")  # these differ in training alone
-IMAGE = (3, 16, 16)
+COLOURS = 3  # of images
 
 
 class Bench:
@@ -170,7 +171,7 @@ def rows(args: argparse.Namespace) -> list[tuple[str, int, int, int]]:
                 models = [model for model in args.models if model != "glow" and (features < 512 or model == "maf")]
                 found += [(model, features, batch, threads) for model in models]
             if "glow" in args.models:
-                found.append(("glow", int(np.prod(IMAGE)), batch, threads))
+                found += [("glow", COLOURS * side**2, batch, threads) for side in args.sides]
     return found
 
 
@@ -179,6 +180,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", default=list(FIRST), choices=MODELS)
     parser.add_argument("--features", nargs="+", type=int, default=[8, 64], help="2, 8, 64, and 512 for maf alone")
+    parser.add_argument("--sides", nargs="+", type=int, default=[16], help="of glow's images, in pixels")
     parser.add_argument("--batch", nargs="+", type=int, default=[512, 64])
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
     parser.add_argument("--libraries", nargs="+", default=[*TORCH, *JAX], choices=[*TORCH, *JAX])
@@ -221,7 +223,8 @@ def main() -> None:
                 bench[1].close()
             bench = threads, Bench(threads, args.libraries, args.jax)
         started, begun = _record.now(), time.perf_counter()
-        event = list(IMAGE) if model == "glow" else [features]
+        side = math.isqrt(features // COLOURS)
+        event = [COLOURS, side, side] if model == "glow" else [features]
         size = {"event": event, "batch": batch, "layers": args.layers, "hidden": args.hidden, "bins": args.bins}
         figures = bench[1].row(model, size, args)
         figures["row"] = {"model": model, "features": features, "batch": batch, "threads": threads}
