@@ -2,63 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import vmap
 
+from twins import Map, error, reference, results
 from unwarp import functional, kernels
 
 pytestmark = pytest.mark.skipif(
     set(kernels.status().values()) != {"in use"}, reason="kernels are not built, or switched off"
 )
-Affine = Callable[..., tuple[Tensor, Tensor]]
 both_ways = pytest.mark.parametrize(
     "affine", [functional.bounded_affine, functional.bounded_affine_inverse], ids=["forward", "inverse"]
 )
 
 
-def reference(affine: Affine) -> Affine:
-    return getattr(affine, "__wrapped__", affine)
-
-
-def results(affine: Affine, x: Tensor, params: Tensor, dtype: torch.dtype) -> list[Tensor]:
-    """Both values and both gradients under fixed weights, in float64 whatever they were computed in."""
-    x, params = x.to(dtype, copy=True).requires_grad_(), params.to(dtype, copy=True).requires_grad_()
-    y, ladj = affine(x, params, limit=2.5)
-    weights = [torch.linspace(-1, 2, y.numel(), dtype=dtype).reshape(y.shape).roll(k) for k in (0, 3)]
-    return [t.detach().double() for t in (y, ladj, *torch.autograd.grad((y, ladj), (x, params), weights))]
-
-
-def error(found: list[Tensor], right: list[Tensor]) -> float:
-    return max(float(((a - b).abs() / (1 + b.abs())).max()) for a, b in zip(found, right, strict=True))
-
-
 @both_ways
 @pytest.mark.parametrize("scale", [0.0, 1e-6, 0.3, 1.0, 50.0])
 @pytest.mark.parametrize("shape", [(), (5,), (3, 7), (1003,)])
-def test_equals_the_reference(affine: Affine, shape: tuple[int, ...], scale: float) -> None:
+def test_equals_the_reference(affine: Map, shape: tuple[int, ...], scale: float) -> None:
     generator = torch.Generator().manual_seed(0)
     x = 2 * torch.randn(shape, generator=generator).double()
     params = scale * torch.randn(*shape, 2, generator=generator).double()
-    right = results(reference(affine), x, params, torch.float64)
-    assert error(results(affine, x, params, torch.float64), right) < 1e-11
-    allowed = error(results(reference(affine), x, params, torch.float32), right)
-    assert error(results(affine, x, params, torch.float32), right) <= 4 * allowed + 1e-6
+    right = results(reference(affine), x, params, torch.float64, limit=2.5)
+    assert error(results(affine, x, params, torch.float64, limit=2.5), right) < 1e-11
+    allowed = error(results(reference(affine), x, params, torch.float32, limit=2.5), right)
+    assert error(results(affine, x, params, torch.float32, limit=2.5), right) <= 4 * allowed + 1e-6
 
 
 @both_ways
-def test_shapes_broadcast_and_strides_do_not_matter(affine: Affine) -> None:
+def test_shapes_broadcast_and_strides_do_not_matter(affine: Map) -> None:
     x, params = torch.randn(40, 3).double().T, torch.randn(2, 40).double().T
     for found, right in zip(affine(x, params, limit=1.0), reference(affine)(x, params, limit=1.0), strict=True):
         assert found.shape == (3, 40) and torch.allclose(found, right)
 
 
 @both_ways
-def test_what_is_not_finite(affine: Affine) -> None:
+def test_what_is_not_finite(affine: Map) -> None:
     x = torch.tensor([torch.nan, torch.inf, 1.0, 1.0, 1.0, 1.0])
     params = torch.zeros(6, 2)
     params[2, 0], params[3, 1], params[4, 1], params[5, 1] = torch.nan, torch.nan, torch.inf, -torch.inf
@@ -67,7 +49,7 @@ def test_what_is_not_finite(affine: Affine) -> None:
 
 
 @both_ways
-def test_derivatives_of_every_order(affine: Affine) -> None:
+def test_derivatives_of_every_order(affine: Map) -> None:
     x, params = (torch.randn(3, *rest, dtype=torch.float64, requires_grad=True) for rest in ((), (2,)))
 
     def run(x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:

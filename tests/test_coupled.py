@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call, jacrev, vmap
 
+from twins import Run, counted, without
 from unwarp.functional import _coupled
 from unwarp.kernels import _blas
 from unwarp.networks import MLP, MaskedMLP
@@ -24,7 +24,6 @@ MASKS = {"first": None, "last": [i > 3 for i in range(7)], "mixed": [i in (1, 4,
 MAPS: dict[str, Univariate] = {"affine": Affine(1.5), "spline": RationalQuadratic(5, 3.0)}
 of_each_map = pytest.mark.parametrize("scalar", MAPS)
 of_each_mask = pytest.mark.parametrize("mask", MASKS)
-Run = Callable[..., Any]
 
 
 def made(scalar: str, mask: str = "mixed", *, context: int = 0, hidden: tuple[int, ...] = (20, 9)) -> Coupling:
@@ -41,28 +40,13 @@ def made(scalar: str, mask: str = "mixed", *, context: int = 0, hidden: tuple[in
 @pytest.fixture
 def plainly(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a call without couplings in one operation."""
-
-    def run(call: Callable[..., Any], *args: object) -> Any:
-        with monkeypatch.context() as patch:
-            patch.setattr(_coupled, "passes", None)
-            return call(*args)
-
-    return run
+    return without(monkeypatch, _coupled, "passes")
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How often a coupling was one operation since the test began."""
-    made: list[int] = []
-    name = "_values"
-    whole = getattr(_coupled, name)
-
-    def counted(*args: object, **options: object) -> object:
-        made.append(1)
-        return whole(*args, **options)
-
-    monkeypatch.setattr(_coupled, name, counted)
-    return made
+    return counted(monkeypatch, _coupled, "_values")
 
 
 def made_in_order(scalar: str, *, context: int = 0, **options: Any) -> Autoregressive:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import jacrev, vmap
 
+from twins import Run, counted, without
 from unwarp.functional import _coupled_images
 from unwarp.networks import ConvNet
 from unwarp.transforms import Coupling, conditioners_in
@@ -30,7 +30,6 @@ NETS: dict[str, dict[str, Any]] = {
 MASKS = {"first": None, "mixed": [i in (1, 4) for i in range(5)]}
 of_each_map = pytest.mark.parametrize("scalar", MAPS)
 of_each_net = pytest.mark.parametrize("net", NETS)
-Run = Callable[..., Any]
 
 
 def made(
@@ -50,28 +49,13 @@ def made(
 @pytest.fixture
 def plainly(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a call without couplings in one operation."""
-
-    def run(call: Callable[..., Any], *args: object) -> Any:
-        with monkeypatch.context() as patch:
-            patch.setattr(_coupled_images, "images", None)
-            return call(*args)
-
-    return run
+    return without(monkeypatch, _coupled_images, "images")
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How often a coupling was one operation since the test began."""
-    made: list[int] = []
-    name = "_pixels"
-    whole = getattr(_coupled_images, name)
-
-    def counted(x: Tensor) -> Tensor:
-        made.append(1)
-        return whole(x)
-
-    monkeypatch.setattr(_coupled_images, name, counted)
-    return made
+    return counted(monkeypatch, _coupled_images, "_pixels")
 
 
 @of_each_map

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import vmap
 
+from twins import Run, without
 from unwarp.functional import _sequence
 from unwarp.networks import MaskedMLP
 from unwarp.transforms import Autoregressive, Compose
@@ -28,7 +28,6 @@ NETS: dict[str, dict[str, Any]] = {
 }
 MAPS: dict[str, Univariate] = {"affine": Affine(1.5), "spline": RationalQuadratic(5, 3.0)}
 each = pytest.mark.parametrize("name", NETS)
-Run = Callable[..., Any]
 of_each_map = pytest.mark.parametrize("scalar", MAPS)
 
 
@@ -45,13 +44,7 @@ def made(name: str, scalar: str, features: int = 7) -> tuple[Autoregressive, Ten
 @pytest.fixture
 def step_by_step(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a call without compiled code."""
-
-    def run(call: Callable[..., Any], *args: object) -> Any:
-        with monkeypatch.context() as patch:
-            patch.setattr(_sequence, "in_order", None)
-            return call(*args)
-
-    return run
+    return without(monkeypatch, _sequence, "in_order")
 
 
 @each

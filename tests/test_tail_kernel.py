@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import vmap
 
+from twins import Map, error, reference, results
 from unwarp import functional, kernels
 
 pytestmark = pytest.mark.skipif(
     set(kernels.status().values()) != {"in use"}, reason="kernels are not built, or switched off"
 )
-Tail = Callable[..., tuple[Tensor, Tensor]]
 both_ways = pytest.mark.parametrize(
     "tail", [functional.heavy_tail, functional.heavy_tail_inverse], ids=["forward", "inverse"]
 )
 
 
-def reference(tail: Tail) -> Tail:
-    return getattr(tail, "__wrapped__", tail)
-
-
-def results(tail: Tail, x: Tensor, params: Tensor, dtype: torch.dtype) -> list[Tensor]:
-    """Both values and both gradients under fixed weights, in float64 whatever they were computed in."""
-    x, params = x.to(dtype, copy=True).requires_grad_(), params.to(dtype, copy=True).requires_grad_()
-    y, ladj = tail(x, params)
-    weights = [torch.linspace(-1, 2, y.numel(), dtype=dtype).reshape(y.shape).roll(k) for k in (0, 3)]
-    return [t.detach().double() for t in (y, ladj, *torch.autograd.grad((y, ladj), (x, params), weights))]
-
-
-def error(found: list[Tensor], right: list[Tensor]) -> float:
-    return max(float(((a - b).abs() / (1 + b.abs())).max()) for a, b in zip(found, right, strict=True))
-
-
 @both_ways
 @pytest.mark.parametrize("weight", [-0.5, 0.0, 1e-9, 1e-6, 0.05, 0.3, 2.0, 50.0])
 @pytest.mark.parametrize("shape", [(), (5,), (3, 7), (1003,)])
-def test_equals_the_reference(tail: Tail, shape: tuple[int, ...], weight: float) -> None:
+def test_equals_the_reference(tail: Map, shape: tuple[int, ...], weight: float) -> None:
     """Also beyond the ends of its curved part."""
     generator = torch.Generator().manual_seed(0)
     for span in (1e-6, 0.1, 2.0, 100.0):
@@ -54,7 +35,7 @@ def test_equals_the_reference(tail: Tail, shape: tuple[int, ...], weight: float)
 
 @both_ways
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_extremes_are_finite(tail: Tail, dtype: torch.dtype) -> None:
+def test_extremes_are_finite(tail: Map, dtype: torch.dtype) -> None:
     x = torch.tensor([s * 10.0**e for e in range(-30, 25, 5) for s in (-1, 1)] + [0.0, -0.0], dtype=dtype)
     for weight in (0.0, 1e-12, 1e-8, 0.5, 1e6):
         params = torch.full((2,), weight, dtype=dtype)
@@ -73,14 +54,14 @@ def test_slope_at_zero_is_one() -> None:
 
 
 @both_ways
-def test_shapes_broadcast_and_strides_do_not_matter(tail: Tail) -> None:
+def test_shapes_broadcast_and_strides_do_not_matter(tail: Map) -> None:
     x, params = torch.randn(40, 3).double().T, torch.rand(2, 40).double().T
     for found, right in zip(tail(x, params), reference(tail)(x, params), strict=True):
         assert found.shape == (3, 40) and torch.allclose(found, right)
 
 
 @both_ways
-def test_derivatives_of_every_order(tail: Tail) -> None:
+def test_derivatives_of_every_order(tail: Map) -> None:
     x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     params = torch.rand(4, 3, 2, dtype=torch.float64).requires_grad_()
     assert gradcheck(tail, (x, params), check_forward_ad=True)

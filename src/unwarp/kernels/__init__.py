@@ -14,7 +14,6 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from unwarp.kernels._affine import Affine
 from unwarp.kernels._blas import blas
 from unwarp.kernels._eager import gradients_of, is_ordinary
 from unwarp.kernels._folded import Folded
@@ -24,7 +23,7 @@ from unwarp.kernels._passes import Passes
 from unwarp.kernels._pointwise import Pair, Pointwise
 from unwarp.kernels._sequence import InOrder
 from unwarp.kernels._spline import Spline
-from unwarp.kernels._tail import Tail
+from unwarp.kernels._two_parameters import TwoParameters
 
 __all__ = ["folded", "fused", "gradients_of", "images", "in_order", "is_ordinary", "passes", "status"]
 
@@ -40,8 +39,8 @@ _TABLE: Mapping[str, Pointwise] = (
     {}
     if _found is None
     else {name: Spline(_found, **kind) for name, kind in _KINDS.items()}
-    | {name: Affine(_found, inverse=inverse) for name, inverse in _AFFINE.items()}
-    | {name: Tail(_found, inverse=inverse) for name, inverse in _TAIL.items()}
+    | {name: TwoParameters(_found, "affine", ("limit",), inverse=inverse) for name, inverse in _AFFINE.items()}
+    | {name: TwoParameters(_found, "tail", inverse=inverse) for name, inverse in _TAIL.items()}
 )
 _products = {} if _found is None else blas()
 passes = Passes(_found, _products) if _found is not None and _products else None

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from unwarp.kernels._passes import PAD, Scalar, address, call, entries, gradients
+from unwarp.kernels._passes import PAD, Split, address, call, entries, gradients
 
 __all__ = ["Images"]
 
@@ -29,17 +29,9 @@ class Filter(Protocol):
     def scale(self) -> float: ...
 
 
-class Step(Protocol):
+class Step(Split, Protocol):
     """As `functional.ImageStep`."""
 
-    @property
-    def scalar(self) -> Scalar: ...
-    @property
-    def kept(self) -> Tensor: ...
-    @property
-    def moved(self) -> Tensor: ...
-    @property
-    def inverse(self) -> bool: ...
     @property
     def layers(self) -> Sequence[Filter]: ...
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["PAD", "Passes", "Scalar", "address", "call", "entries", "gradients"]
+__all__ = ["PAD", "Passes", "Scalar", "Split", "address", "call", "entries", "gradients"]
 
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 PAD = 272  # as in passes.h
@@ -31,8 +31,8 @@ class Layer(Protocol):
     def stairs(self) -> Sequence[tuple[int, int, int]]: ...
 
 
-class Step(Protocol):
-    """As `functional.CouplingStep`."""
+class Split(Protocol):
+    """What a coupling does, but for its network."""
 
     @property
     def scalar(self) -> Scalar: ...
@@ -42,6 +42,11 @@ class Step(Protocol):
     def moved(self) -> Tensor: ...
     @property
     def inverse(self) -> bool: ...
+
+
+class Step(Split, Protocol):
+    """As `functional.CouplingStep`."""
+
     @property
     def layers(self) -> Sequence[Layer]: ...
 
