@@ -89,11 +89,13 @@ def test_what_speaks_against_it_is_said(run: Any) -> None:
         (["draws.csv", "-o", "q.safetensors", "--bounded", "mu:0"], 2, "--bounded NAME:LOW:HIGH"),
         (["draws.csv", "-o", "q.safetensors", "--positive", "tau", "--bounded", "tau:0:1"], 2, "one kind"),
         (["text.csv", "-o", "q.safetensors"], 3, "with --ignore"),
+        (["draws.md", "-o", "q.safetensors"], 3, "ends in .nc (NetCDF), .csv"),
         (["none.nc", "-o", "q.safetensors"], 3, "expected a NetCDF file; got none"),
     ],
 )
 def test_errors_are_one_line(run: Any, words: list[str], code: int, said: str) -> None:
     chains().assign(kind="oak").to_csv("text.csv", index=False)
+    Path("draws.md").write_text("# draws")
     found, _, err = run(*words, *FAST)
     lines = [line for line in err.splitlines() if line]
     assert found == code

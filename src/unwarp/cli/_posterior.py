@@ -128,7 +128,10 @@ def _read(path: Path, ignore: Sequence[str]) -> Draws:
 
 def _table(path: Path) -> pa.Table:
     """Columns of draws; what else samplers write is left out: counters, and names that end in two underscores."""
-    found = read_table(path, kinds="any")
+    try:
+        found = read_table(path, kinds="any")
+    except DataError as error:
+        raise DataError(str(error).replace("a name that ends in ", "a name that ends in .nc (NetCDF), ")) from error
     names = ["chain" if name == ".chain" else name for name in found.column_names]
     kept = [i for i, name in enumerate(names) if name not in _OF_SAMPLERS and not name.endswith("__")]
     return pa.table({names[i]: _plain(found.column(i)) for i in kept})
