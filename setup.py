@@ -35,8 +35,8 @@ setup(
             depends=[
                 f"src/unwarp/kernels/{name}.h"
                 for name in (
-                    *("spline", "affine", "tails", "network", "coupling", "convolution", "sequence"),
-                    *("passes", "images", "folded"),
+                    *("spline", "affine", "tails", "network", "coupling", "convolution", "adam", "sequence"),
+                    *("passes", "images", "folded", "descent"),
                 )
             ],
             language="c++",

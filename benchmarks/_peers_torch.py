@@ -7,6 +7,7 @@ A model is one of `MODELS` in ``speed.py``; a size is a dict of ``event`` (shape
 from __future__ import annotations
 
 import importlib
+import itertools
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from torch import nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import Tensor
 
 COMPILES = False
 PARTS = {name: f"{name}.flows" for name in ("unwarp", "zuko", "torchflows")}
@@ -65,24 +68,22 @@ def build(library: str, model: str, size: Size) -> Timed:
 
 def unwarp(model: str, size: Size) -> Timed:
     """unwarp's recipe, shaken a little so that searches and solvers have something to find."""
-    return _unwarp(model, size, fused=False)
+    return _unwarp(model, size, fit=False)
 
 
-def unwarp_fused(model: str, size: Size) -> Timed:
-    """The same, trained by the fused Adam that `unwarp.fit` takes."""
-    return _unwarp(model, size, fused=True)
+def unwarp_fit(model: str, size: Size) -> Timed:
+    """The same, trained by the step of `unwarp.fit`: AdamW, a guard on gradients and averaged weights."""
+    return _unwarp(model, size, fit=True)
 
 
 def unwarp_compiled(model: str, size: Size) -> Timed:
     """The same by the compiled step of `unwarp.fit(execution="compiled")`."""
-    return _unwarp(model, size, fused=True, compiled=True)
+    return _unwarp(model, size, fit=True, compiled=True)
 
 
-def _unwarp(model: str, size: Size, *, fused: bool, compiled: bool = False) -> Timed:
+def _unwarp(model: str, size: Size, *, fit: bool, compiled: bool = False) -> Timed:
     from unwarp import flow as make
     from unwarp import kernels
-    from unwarp.training import likelihood
-    from unwarp.training._gradient import Gradient
 
     recipe, _, structure = model.partition(" ")
     features = size["event"][0]
@@ -95,7 +96,7 @@ def _unwarp(model: str, size: Size, *, fused: bool, compiled: bool = False) -> T
         "glow": {"levels": LEVELS, "layers": STEPS, "hidden": (CHANNELS,) * 2, "dequantization": "none"},
     }
     event = tuple(size["event"]) if model == "glow" else features
-    notes = ["fused Adam, as fit takes it"] if fused else []
+    notes = ["the step of fit: fused AdamW, a guard on gradients, averaged weights"] if fit else []
     if compiled:
         notes.append("one compiled program in place of kernels")
     elif structure:
@@ -104,7 +105,6 @@ def _unwarp(model: str, size: Size, *, fused: bool, compiled: bool = False) -> T
     with torch.no_grad():
         for p in flow.parameters():
             p.add_(torch.randn_like(p), alpha=0.1)
-    gradient = Gradient(flow, likelihood, compiled=True) if compiled else None
     return Timed(
         "unwarp",
         flow,
@@ -112,10 +112,21 @@ def _unwarp(model: str, size: Size, *, fused: bool, compiled: bool = False) -> T
         flow.log_prob,
         lambda n: flow.sample((n,)),
         lambda n: flow.sample_and_log_prob((n,)),
-        fused=fused,
-        gradient=None if gradient is None else lambda x: gradient(x, None, None),
+        step=_step(flow, compiled=compiled) if fit else None,
         note="; ".join(notes),
     )
+
+
+def _step(flow: Any, *, compiled: bool) -> Callable[[Tensor], None]:
+    """A step of `unwarp.fit` on rows as it keeps them: what precedes all parameters has been done once."""
+    from unwarp.training import likelihood
+    from unwarp.training._gradient import Gradient
+    from unwarp.training._learner import Learner
+    from unwarp.training._rows import frozen_prefix
+
+    _, target = frozen_prefix(flow)
+    learner, gradient, count = Learner(flow), Gradient(target, likelihood, compiled=compiled), itertools.count()
+    return lambda x: learner.update(gradient(x, None, None), 1e-5, next(count))
 
 
 def zuko(model: str, size: Size) -> Timed:
@@ -204,7 +215,7 @@ def torchflows(model: str, size: Size) -> Timed:
 
 BUILDERS: dict[str, Callable[[str, Size], Timed]] = {
     "unwarp": unwarp,
-    "unwarp fused": unwarp_fused,
+    "unwarp fit": unwarp_fit,
     "unwarp compiled": unwarp_compiled,
     "zuko": zuko,
     "nflows": parts_of.nflows,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MARKS = ("<!-- tables: begin -->", "<!-- tables: end -->")
 ONE_PASS = 6.0  # what a sample of autoregressive splines may take, in times its log_prob
 TASKS = ("train", "log_prob", "sample", "sample_and_log_prob")
-PEERS = ("unwarp fused", "unwarp compiled", "zuko", "nflows", "normflows", "torchflows", "FrEIA", "FlowJAX", "distrax")
+PEERS = ("unwarp fit", "unwarp compiled", "zuko", "nflows", "normflows", "torchflows", "FrEIA", "FlowJAX", "distrax")
 COLOURS = ("#8fb8de", "#1f4e8c", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#1b9e77", "#666666")
 
 Cells = dict[str, dict[str, Any]]

@@ -30,8 +30,7 @@ class Timed:
         sample: So many rows.
         both: So many rows and their log-densities; by default what `sample` gives already.
         note: How it differs from what the model's name says.
-        fused: Train by the fused kind of Adam.
-        gradient: Leaves the gradients of the mean log-density of rows; by default autograd does.
+        step: Of training on rows; by default one of Adam.
     """
 
     def __init__(
@@ -44,24 +43,23 @@ class Timed:
         both: Callable[[int], object] | None = None,
         *,
         note: str = "",
-        fused: bool = False,
-        gradient: Callable[[Tensor], object] | None = None,
+        step: Callable[[Tensor], object] | None = None,
     ) -> None:
         self.x = torch.randn(size["batch"], *size["event"], generator=torch.Generator().manual_seed(0))
         self.parameters = sum(p.numel() for p in flow.parameters() if p.requires_grad)
         self.note, self.version = note, version(library)
-        self._gradient = gradient or self._by_autograd
         self._log_prob, self._sample, self._both = log_prob, sample, both or sample
-        self._optimiser = torch.optim.Adam(flow.parameters(), lr=1e-5, fused=fused or None)
+        self._optimiser = torch.optim.Adam(flow.parameters(), lr=1e-5)
+        self._step = step or self._adam
 
     def train(self) -> None:
-        """A step of Adam on the mean log-density."""
-        self._optimiser.zero_grad()
-        self._gradient(self.x)
-        self._optimiser.step()
+        """A step on the mean log-density."""
+        self._step(self.x)
 
-    def _by_autograd(self, x: Tensor) -> None:
+    def _adam(self, x: Tensor) -> None:
+        self._optimiser.zero_grad()
         (-self._log_prob(x).mean()).backward()
+        self._optimiser.step()
 
     @torch.no_grad()
     def log_prob(self) -> None:

@@ -28,9 +28,9 @@ from _turns import SLOW, Worker
 MODELS = ("realnvp", "maf", "nsf coupling", "nsf autoregressive", "naf", "bnaf", "cnf", "glow")
 FIRST = ("realnvp", "maf", "nsf coupling", "nsf autoregressive")
 TASKS = ("train", "log_prob", "sample", "sample_and_log_prob")
-TORCH = ("unwarp", "unwarp fused", "unwarp compiled", "zuko", "nflows", "normflows", "torchflows", "FrEIA")
+TORCH = ("unwarp", "unwarp fit", "unwarp compiled", "zuko", "nflows", "normflows", "torchflows", "FrEIA")
 JAX = ("FlowJAX", "distrax")
-STEPS = ("unwarp fused", "unwarp compiled")  # these differ in training alone
+STEPS = ("unwarp fit", "unwarp compiled")  # these differ in training alone
 COLOURS = 3  # of images
 
 

@@ -21,6 +21,7 @@ from unwarp.functional._convolution import (
 )
 from unwarp.functional._coupled import CouplingStep, couple
 from unwarp.functional._coupled_images import Filter, ImageStep, couple_images, filtered
+from unwarp.functional._descent import Trained, descend
 from unwarp.functional._divergence import directional, jacobian
 from unwarp.functional._folded import LinearStep, fold
 from unwarp.functional._guards import spread, straight_beyond, straight_beyond_inverse, tilted
@@ -98,6 +99,7 @@ __all__ = [
     "ScalarMap",
     "Stage",
     "Tableau",
+    "Trained",
     "Unrolled",
     "affine",
     "affine_inverse",
@@ -117,6 +119,7 @@ __all__ = [
     "cubic_inverse",
     "dct_matrix",
     "deep_sigmoid",
+    "descend",
     "directional",
     "directional_matrix",
     "dual_power",

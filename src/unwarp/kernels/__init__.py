@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from unwarp.kernels._blas import blas
+from unwarp.kernels._descent import Descent, Judge
 from unwarp.kernels._eager import gradients_of, is_ordinary
 from unwarp.kernels._folded import Folded
 from unwarp.kernels._images import Images
@@ -25,7 +26,18 @@ from unwarp.kernels._sequence import InOrder
 from unwarp.kernels._spline import Spline
 from unwarp.kernels._two_parameters import TwoParameters
 
-__all__ = ["folded", "fused", "gradients_of", "images", "in_order", "is_ordinary", "passes", "status"]
+__all__ = [
+    "Judge",
+    "descent",
+    "folded",
+    "fused",
+    "gradients_of",
+    "images",
+    "in_order",
+    "is_ordinary",
+    "passes",
+    "status",
+]
 
 _found, _reason = load()
 _KINDS = {
@@ -47,6 +59,7 @@ passes = Passes(_found, _products) if _found is not None and _products else None
 images = Images(_found, _products) if _found is not None and _products else None
 folded = Folded(_found, _products) if _found is not None and _products else None
 in_order = None if _found is None else InOrder(_found)
+descent = None if _found is None else Descent(_found)
 
 
 Map = TypeVar("Map", bound=Callable[..., Pair])

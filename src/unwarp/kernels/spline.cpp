@@ -7,8 +7,10 @@
 // one by one, and the compiler may not contract them (-ffp-contract=off), so that points on knots fall into its bins.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -102,6 +104,18 @@ template <class T> struct Rectified {
     T *sums;
 };
 
+// A stretch of the parameters, and what a step of AdamW does to it.
+template <class T> struct Piece {
+    int64_t count;
+    const T *grad;  // or null for zeros
+    T *weight, *first, *second, *mean;
+    T decay;
+};
+
+template <class T> struct Adam {
+    T divisor, to_first, keep_second, to_second, size, root, floor;
+};
+
 struct Window {
     int64_t images, height, width, channels, side;
 };
@@ -123,6 +137,7 @@ template <class T> struct Work {
 #include "network.h"
 #include "coupling.h"
 #include "convolution.h"
+#include "adam.h"
 #include "sequence.h"
 
 #if defined(__x86_64__)
@@ -135,6 +150,7 @@ template <class T> struct Work {
 #include "network.h"
 #include "coupling.h"
 #include "convolution.h"
+#include "adam.h"
 #include "sequence.h"
 
 #define VECTOR_NAME avx512
@@ -146,6 +162,7 @@ template <class T> struct Work {
 #include "network.h"
 #include "coupling.h"
 #include "convolution.h"
+#include "adam.h"
 #include "sequence.h"
 #endif
 
@@ -231,9 +248,11 @@ template <class T> void run(const Sequence<T> &all, int64_t points, int threads)
 
 #include "folded.h"
 
+#include "descent.h"
+
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int unwarp_interface() { return 10; }  // another number where the arguments below change
+EXPORT int unwarp_interface() { return 11; }  // another number where the arguments below change
 EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
 
 #define ENTRIES(NAME, T)                                                                                             \
@@ -296,6 +315,8 @@ EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
     EXPORT void unwarp_folded_gradient_##NAME(const int64_t *words, const double *numbers) {                          \
         folded_back<T>({words, numbers});                                                                             \
     }
+#define DESCENTS(NAME, T)                                                                                             \
+    EXPORT void unwarp_descent_##NAME(const int64_t *words, const double *numbers) { descend<T>({words, numbers}); }
 #define SEQUENCES(NAME, T)                                                                                            \
     EXPORT void unwarp_sequence_##NAME(int64_t rows, int layers, int64_t steps, const int64_t *widths,                \
                                        const int64_t *ends, const int64_t *firsts, const T *const *weights,           \
@@ -315,5 +336,7 @@ PASSES(float32, float)
 PASSES(float64, double)
 IMAGES(float32, float)
 IMAGES(float64, double)
+DESCENTS(float32, float)
+DESCENTS(float64, double)
 SEQUENCES(float32, float)
 SEQUENCES(float64, double)

@@ -25,6 +25,7 @@ class Guard:
     """
 
     def __init__(self, device: torch.device, *, memory: int = 100, clip: float = 2.5, reject: float = 10.0) -> None:
+        self.factors = clip, reject
         self._factors = torch.tensor([clip, reject], device=device)
         self.norms = torch.full((memory,), torch.nan, device=device)
         self.limits = torch.full((2,), _LARGEST, device=device)  # above them: clip, reject
@@ -42,13 +43,17 @@ class Guard:
         skip = ~(norm <= self.limits[1])
         divisor = (norm / self.limits[0]).clamp(min=1.0)
         self.norms[step % len(self.norms)] = norm
-        if step < 10 or step % 10 == 0:
+        if self.is_due(step):
             limits = self.norms.nanmedian() * self._factors
             self.limits = limits.nan_to_num(nan=_LARGEST, posinf=_LARGEST).clamp(1e-30, _LARGEST)
         self.loss += loss.masked_fill(skip, 0.0)
         self.accepted += ~skip
         self.broken += ~torch.isfinite(norm)
         return divisor, skip.float()
+
+    def is_due(self, step: int) -> bool:
+        """Whether limits are computed anew after this step, which counts from 0."""
+        return step < 10 or step % 10 == 0
 
     def read(self) -> tuple[float, int, int]:
         """Since the last `reset`: mean loss of the accepted steps, their number, and how many were not finite."""

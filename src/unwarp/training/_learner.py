@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from unwarp import functional
+from unwarp.training._flat import Flat
 from unwarp.training._guard import Guard
 
 __all__ = ["Learner", "averaged_weights"]
 
 _EVERY = 4  # steps between two updates of the averaged weights
 _BESIDE = "beside:"  # before the names of what is no part of the module
+_BETAS, _FLOOR = (0.9, 0.99), 1e-8
 _FUSED = ("cpu", "cuda")  # devices whose fused AdamW takes a gradient's divisor and a word to skip
 
 
@@ -38,76 +40,99 @@ class Learner:
         self.module, self.beside = module, nn.Module() if beside is None else beside
         named = [*module.named_parameters(), *self.beside.named_parameters(prefix=_BESIDE)]
         self.named = {name: p for name, p in named if p.requires_grad}
-        self.params = list(self.named.values())
-        device = self.params[0].device if self.params else torch.device("cpu")
+        device = next((p.device for p in self.named.values()), torch.device("cpu"))
         self.guard = Guard(device)
         self._fused = device.type in _FUSED
         self.average = average
-        self.means = [p.detach().clone() for p in self.params]
-        self.optimizer = self._optimizer(weight_decay)
-
-    def _optimizer(self, weight_decay: float) -> torch.optim.AdamW | None:
-        matrices = [p for name, p in self.named.items() if name.endswith("weight") and p.dim() > 1]
-        others = [p for name, p in self.named.items() if not (name.endswith("weight") and p.dim() > 1)]
-        groups = [
-            {"params": group, "weight_decay": decay}
-            for group, decay in ((matrices, weight_decay), (others, 0.0))
-            if group
-        ]
-        return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), fused=self._fused) if groups else None
+        kinds: dict[tuple[bool, torch.dtype], list[str]] = {}
+        for name, p in self.named.items():
+            kinds.setdefault((name.endswith("weight") and p.dim() > 1, p.dtype), []).append(name)
+        self._names = list(kinds.values())
+        self._flats = [Flat([self.named[name] for name in names]) for names in self._names]
+        self._weights = [flat.whole for flat in self._flats]
+        self._means = [whole.detach().clone() for whole in self._weights]
+        self._decays = [weight_decay if is_matrix else 0.0 for is_matrix, _ in kinds]
+        groups = [{"params": [w], "weight_decay": d} for w, d in zip(self._weights, self._decays, strict=True)]
+        nothing = [torch.zeros(0)]  # which AdamW wants of a module without parameters
+        self._optimizer = torch.optim.AdamW(groups or nothing, lr=0.0, betas=_BETAS, eps=_FLOOR, fused=self._fused)
+        for whole in self._weights:
+            count = torch.zeros((), device=device if self._fused else "cpu")
+            self._optimizer.state[whole] = {
+                "step": count, "exp_avg": torch.zeros_like(whole), "exp_avg_sq": torch.zeros_like(whole)
+            }  # fmt: skip
 
     def update(self, loss: Tensor, lr: float, step: int) -> None:
         """One guarded step down the gradients of `loss`; the host doesn't wait for a fused optimiser's device."""
-        if self.optimizer is None:
-            return
-        grads = [p.grad for p in self.params if p.grad is not None]
+        due = step % _EVERY == 0
+        share = 1 - (1 - max(1 - self.average, 10 / (step + 10))) ** _EVERY if due else 0.0
+        grads = [flat.take() for flat in self._flats]
+        state = self._optimizer.state
+        groups = [
+            functional.Trained(flat.sizes, found, flat.whole, mean, state[flat.whole], decay)
+            for flat, found, mean, decay in zip(self._flats, grads, self._means, self._decays, strict=True)
+        ]
+        if groups and not functional.descend(groups, self.guard, loss, step, rates=(lr, *_BETAS, _FLOOR), share=share):
+            self._descend(groups, loss, lr, step)
+            for mean, whole in zip(self._means, self._weights, strict=True) if share else ():
+                mean.lerp_(whole.detach(), share)
+
+    def _descend(self, groups: Sequence[functional.Trained], loss: Tensor, lr: float, step: int) -> None:
+        """The same by torch's AdamW."""
+        for flat, group in zip(self._flats, groups, strict=True):
+            flat.whole.grad = torch.empty_like(flat.whole)
+            flat.fill(flat.whole.grad, group.grads)
+        grads = [w.grad for w in self._weights if w.grad is not None]
         divisor, skip = self.guard.judge(get_total_norm(grads), loss, step)
-        for group in self.optimizer.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = lr
         if self._fused:  # as gradient scalers do: the kernel divides by the one, and does nothing where the other is 1
-            self.optimizer.grad_scale, self.optimizer.found_inf = divisor, skip  # pyright: ignore[reportAttributeAccessIssue]
-            self.optimizer.step()
+            self._optimizer.grad_scale, self._optimizer.found_inf = divisor, skip  # pyright: ignore[reportAttributeAccessIssue]
+            self._optimizer.step()
         elif not bool(skip):
             for grad in grads:
                 grad.div_(divisor)
-            self.optimizer.step()
-        self.optimizer.zero_grad()
-        if step % _EVERY == 0:
-            share = max(1 - self.average, 10 / (step + 10))
-            get_ema_multi_avg_fn((1 - share) ** _EVERY)(self.means, self.params, step)  # pyright: ignore[reportArgumentType]
+            self._optimizer.step()
+        self._optimizer.zero_grad()
+
+    def release(self) -> None:
+        """Leave the parameters as they were found: each with memory of its own."""
+        for flat in self._flats:
+            flat.release()
 
     def is_finite(self) -> bool:
         """Are all weights, and their average, finite?"""
-        return bool(torch.isfinite(get_total_norm([*self.params, *self.means])))
+        return bool(torch.isfinite(get_total_norm([*self._weights, *self._means])))
 
     @contextlib.contextmanager
     def averaged(self) -> Generator[None, None, None]:
         """Within, the module has the averaged weights and is in evaluation mode."""
-        live = [p.detach().clone() for p in self.params]
-        self._fill(self.means)
+        live = [whole.detach().clone() for whole in self._weights]
+        self._put(self._means)
         self.module.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            self._fill(live)
+            self._put(live)
             self.module.train()
 
-    def _fill(self, values: list[Tensor]) -> None:
+    def _put(self, values: list[Tensor]) -> None:
         with torch.no_grad():
-            for p, value in zip(self.params, values, strict=True):
-                p.copy_(value)
+            for whole, value in zip(self._weights, values, strict=True):
+                whole.copy_(value)
 
     def snapshot(self) -> dict[str, Tensor]:
         """Copies of all that a later step depends on."""
         tensors = {f"flow.{name}": t for name, t in self.module.state_dict().items()}
         tensors |= self.beside.state_dict(prefix=f"{_BESIDE}.")
-        tensors |= {f"mean.{name}": t for name, t in zip(self.named, self.means, strict=True)}
-        if self.optimizer is not None:
-            for name, p in self.named.items():
-                tensors |= {f"adam.{key}.{name}": t for key, t in self.optimizer.state.get(p, {}).items()}
         tensors |= {"guard.norms": self.guard.norms, "guard.limits": self.guard.limits}
-        return {name: t.detach().clone() for name, t in tensors.items()}
+        tensors = {name: t.detach().clone() for name, t in tensors.items()}
+        for names, flat, mean in zip(self._names, self._flats, self._means, strict=True):
+            kept = {"mean": mean} | {f"adam.{key}": t for key, t in self._optimizer.state[flat.whole].items()}
+            for kind, whole in kept.items():
+                pieces = flat.pieces(whole.clone()) if whole.dim() else [whole.clone()] * len(names)
+                tensors |= {f"{kind}.{name}": piece for name, piece in zip(names, pieces, strict=True)}
+        return tensors
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `snapshot` copied."""
@@ -115,16 +140,16 @@ class Learner:
         self.beside.load_state_dict(
             {n.removeprefix(f"{_BESIDE}."): t for n, t in tensors.items() if n.startswith(f"{_BESIDE}.")}
         )
-        for mean, name in zip(self.means, self.named, strict=True):
-            mean.copy_(tensors[f"mean.{name}"])
-        if self.optimizer is not None:
-            self.optimizer.state.clear()
-            for name, p in self.named.items():
-                found = {key: tensors.get(f"adam.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
-                if found["step"] is not None:
-                    self.optimizer.state[p] = {key: t.to(p.device).clone() for key, t in found.items() if t is not None}
+        for names, flat, mean in zip(self._names, self._flats, self._means, strict=True):
+            flat.fill(mean, [tensors[f"mean.{name}"] for name in names])
+            for key, t in self._optimizer.state[flat.whole].items():
+                found = [tensors.get(f"adam.{key}.{name}") for name in names]
+                if t.dim():
+                    flat.fill(t, found)
+                else:
+                    t.copy_(next((count for count in found if count is not None), torch.zeros(())))
         self.guard.norms.copy_(tensors["guard.norms"])
-        self.guard.limits = tensors["guard.limits"].to(self.guard.norms.device).clone()
+        self.guard.limits.copy_(tensors["guard.limits"])
 
 
 def averaged_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

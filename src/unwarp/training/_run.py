@@ -96,6 +96,7 @@ class Run:
         finally:
             with HeldBack():
                 if self._best:
+                    self._learner.release()
                     self._flow.load_state_dict(self._best)
                 self._flow.eval()
                 if self._best:
@@ -148,6 +149,7 @@ class Run:
             self._take_up(self._saved)
             return []
         if not self._learner.is_finite():
+            self._learner.release()
             raise ConfigError("fit: expected finite weights to start from; got others. Build the flow anew.")
         self._good = self._learner.snapshot()
         self._best = averaged_weights(self._good)

@@ -1,0 +1,50 @@
+"""Parameters laid end to end in memory, so that what is done to each of them is one operation for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Flat"]
+
+
+class Flat:
+    """Parameters of one kind of number as pieces of one vector, `whole`, for as long as they are trained.
+
+    They stay what they were to everyone else: the same objects, values and shapes. A gradient's norm, a step of an
+    optimiser and a moving average of some thirty small tensors take longer to start than to compute; of one they don't.
+
+    Args:
+        params: of one device and kind, at least one.
+    """
+
+    def __init__(self, params: Sequence[nn.Parameter]) -> None:
+        self._params = list(params)
+        self.sizes = [p.numel() for p in self._params]
+        self.whole = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in self._params]))
+        for p, piece in zip(self._params, self.pieces(self.whole), strict=True):
+            p.data = piece
+
+    def pieces(self, whole: Tensor) -> list[Tensor]:
+        """Views of a vector, shaped as the parameters."""
+        parts = whole.detach().split(self.sizes)
+        return [part.view(p.shape) for part, p in zip(parts, self._params, strict=True)]
+
+    def fill(self, whole: Tensor, values: Sequence[Tensor | None]) -> None:
+        """Write tensors shaped as the parameters into a vector; zeros for those that are None."""
+        for piece, value in zip(self.pieces(whole), values, strict=True):
+            piece.zero_() if value is None else piece.copy_(value)
+
+    def take(self) -> list[Tensor | None]:
+        """The gradients of the parameters, which have none after that."""
+        grads = [p.grad for p in self._params]
+        for p in self._params:
+            p.grad = None
+        return grads
+
+    def release(self) -> None:
+        """Give each parameter memory of its own again."""
+        for p in self._params:
+            p.data = p.detach().clone()
