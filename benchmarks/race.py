@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from _tables import Split
 
 PEERS = ("zuko", "nflows", "FlowJAX")
+CLOCKS = ("cpu", "wall")  # as in a trail
 MARKS = ("<!-- race: begin -->", "<!-- race: end -->")
 # FlowJAX's documentation: masked autoregressive splines of 8 knots on [-4, 4], 8 layers of width 50, batches of 100,
 # and a rate of 1e-3; 3e-3 with batches of 256 is tried on one table.
@@ -52,7 +53,7 @@ def main() -> None:
             for contestant in args.contestants:
                 for choice, budget in runs(contestant, table, seed, args):
                     cell(record, contestant, table, data, seed, choice, budget, args)
-    text = summary(record.cells())
+    text = summary(record.cells(), args.clock)
     print(text)
     if args.page is not None:
         page = args.page.read_text()
@@ -69,7 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--budgets", nargs="+", type=float, default=[120], help="seconds of the peers")
     parser.add_argument("--ladder", nargs="+", type=float, default=[4, 8, 15, 24, 60], help="unwarp's max_seconds")
-    parser.add_argument("--clock", choices=("cpu", "wall"), default="wall", help="what the budgets count")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what the budgets count")
     parser.add_argument("--test-rows", type=int, default=10_000, help="at most that many test rows")
     parser.add_argument("--jax", type=Path, default=_record.ROOT / ".venv-bench-jax" / "bin" / "python")
     parser.add_argument("--rerun", action="store_true", help="measure stored cells again")
@@ -177,14 +178,15 @@ def run_jax(data: Split, seed: int, choice: dict[str, Any], budget: float, args:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def reached(found: list[dict[str, Any]], target: float, clock: int = 0) -> float | None:
+def reached(found: list[dict[str, Any]], target: float, clock: int) -> float | None:
     """The fewest seconds after which one of these runs had reached the target."""
     times = [point[clock] for one in found for point in one["trail"] if point[2] >= target]
     return min(times, default=None)
 
 
-def summary(cells: dict[str, dict[str, Any]]) -> str:
+def summary(cells: dict[str, dict[str, Any]], clock: str) -> str:
     """A line for each table, seed and peer: its best; seconds of both to get there, and to the best peer's best."""
+    cells = {name: cell for name, cell in cells.items() if cell["settings"]["clock"] == clock}
     lines: list[list[str]] = []
     for table, seed in dict.fromkeys((c["table"], c["seed"]) for c in cells.values()):
         here = [c for c in cells.values() if (c["table"], c["seed"]) == (table, seed)]
@@ -195,15 +197,15 @@ def summary(cells: dict[str, dict[str, Any]]) -> str:
         for name, top in tops.items():
             line = [table, str(seed), name, f"{top:.3f}"]
             for target in (top, max(tops.values())):
-                line += _race(found[name], found["unwarp"], target)
+                line += _race(found[name], found["unwarp"], target, CLOCKS.index(clock))
             lines.append(line)
     header = ["table", "seed", "peer", "its best, nats", "it takes, s", "unwarp, s", "ratio"]
     return _record.table(lines, [*header, "to the best peer's, s", "unwarp, s", "ratio"])
 
 
-def _race(theirs: list[dict[str, Any]], ours: list[dict[str, Any]], target: float) -> list[str]:
+def _race(theirs: list[dict[str, Any]], ours: list[dict[str, Any]], target: float, clock: int) -> list[str]:
     spent = max(c["settings"]["budget"] for c in theirs)
-    a, b = reached(theirs, target), reached(ours, target)
+    a, b = reached(theirs, target, clock), reached(ours, target, clock)
     ratio = "-" if b is None else f"{(a or spent) / b:.1f}" if a else f"> {spent / b:.1f}"
     return [f"{a:.0f}" if a else f"> {spent:.0f}", "never" if b is None else f"{b:.1f}", ratio]
 

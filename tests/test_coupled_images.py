@@ -90,19 +90,29 @@ def test_equals_single_operations(
 @of_each_map
 @of_each_net
 def test_as_right_in_float32(scalar: str, net: str, plainly: Run) -> None:
-    """Against float64, one operation is at most a few times as far off as many."""
-    layer = made(scalar, net)
-    x = 2 * torch.randn(50, *SHAPE, generator=torch.Generator().manual_seed(0))
+    """Against float64, one operation is as a rule at most a few times as far off as many.
 
-    def results(dtype: torch.dtype) -> list[Tensor]:
+    Points next to a knot may be on its other side in either, so that a single draw tells nothing.
+    """
+    layer = made(scalar, net)
+
+    def results(x: Tensor, dtype: torch.dtype) -> list[Tensor]:
         z, ladj = layer.to(dtype)(x.to(dtype))
         grads = torch.autograd.grad(z.sin().sum() + ladj.sum(), list(layer.parameters()))
         return [t.detach().double() for t in (z, ladj, *grads)]
 
-    right, allowed, found = results(torch.float64), plainly(results, torch.float32), results(torch.float32)
-    for a, b, c in zip(right, allowed, found, strict=True):
-        size = 1 + a.abs()
-        assert float(((c - a).abs() / size).max()) <= 4 * float(((b - a).abs() / size).max()) + 1e-5
+    def worse(seed: int) -> list[float]:
+        x = 2 * torch.randn(50, *SHAPE, generator=torch.Generator().manual_seed(seed))
+        right, found = results(x, torch.float64), results(x, torch.float32)
+        allowed = plainly(results, x, torch.float32)
+        off = [
+            [float(((t - a).abs() / (1 + a.abs())).max()) for t, a in zip(some, right, strict=True)]
+            for some in (found, allowed)
+        ]
+        return [a / (4 * b + 1e-5) for a, b in zip(*off, strict=True)]
+
+    ratios = torch.tensor([worse(seed) for seed in range(7)])
+    assert float(ratios.median(0).values.max()) <= 1
 
 
 @pytest.mark.parametrize("batch", [(), (0,), (1,), (3, 2), (65,)])

@@ -47,7 +47,9 @@ class Judge(Protocol):
     @property
     def broken(self) -> Tensor: ...
 
-    def is_due(self, step: int) -> bool: ...
+    def is_due(self, step: int) -> bool:
+        """Whether limits are computed anew after this step."""
+        ...
 
 
 class Descent:

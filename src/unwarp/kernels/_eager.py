@@ -24,9 +24,13 @@ def is_ordinary(*tensors: Tensor) -> bool:
         return False
     if torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         return False
-    for t in tensors:
-        if t.dtype is not dtype or type(t) not in _TYPES or not t.is_cpu or t.is_neg() or not _has_memory(t):
-            return False
+    try:
+        for t in tensors:
+            if t.dtype is not dtype or type(t) not in _TYPES or not t.is_cpu or t.is_neg():
+                return False
+            t.data_ptr()
+    except RuntimeError:  # not laid out in rows, or only standing for other tensors, as in batched gradients
+        return False
     return forward_ad._current_level < 0 or not any(map(_has_tangent, tensors))  # pyright: ignore[reportPrivateUsage]
 
 
@@ -50,12 +54,3 @@ def gradients_of(
 
 def _has_tangent(t: Tensor) -> bool:
     return forward_ad.unpack_dual(t).tangent is not None
-
-
-def _has_memory(t: Tensor) -> bool:
-    """False of what is not laid out in rows, or only stands for other tensors, as in batched gradients."""
-    try:
-        t.data_ptr()
-    except RuntimeError:
-        return False
-    return True
