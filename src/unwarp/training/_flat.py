@@ -23,7 +23,7 @@ class Flat:
     def __init__(self, params: Sequence[nn.Parameter]) -> None:
         self._params = list(params)
         self.sizes = [p.numel() for p in self._params]
-        self.whole = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in self._params]))
+        self.whole = nn.Parameter(self.join([p.detach() for p in self._params]))
         for p, piece in zip(self._params, self.pieces(self.whole), strict=True):
             p.data = piece
 
@@ -32,10 +32,10 @@ class Flat:
         parts = whole.detach().split(self.sizes)
         return [part.view(p.shape) for part, p in zip(parts, self._params, strict=True)]
 
-    def fill(self, whole: Tensor, values: Sequence[Tensor | None]) -> None:
-        """Write tensors shaped as the parameters into a vector; zeros for those that are None."""
-        for piece, value in zip(self.pieces(whole), values, strict=True):
-            piece.zero_() if value is None else piece.copy_(value)
+    def join(self, values: Sequence[Tensor | None]) -> Tensor:
+        """Tensors shaped as the parameters as a vector, with zeros for those that are None."""
+        pairs = zip(self._params, values, strict=True)
+        return torch.cat([(torch.zeros_like(p) if value is None else value).reshape(-1) for p, value in pairs])
 
     def take(self) -> list[Tensor | None]:
         """The gradients of the parameters, which have none after that."""

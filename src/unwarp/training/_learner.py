@@ -79,8 +79,7 @@ class Learner:
     def _descend(self, groups: Sequence[functional.Trained], loss: Tensor, lr: float, step: int) -> None:
         """The same by torch's AdamW."""
         for flat, group in zip(self._flats, groups, strict=True):
-            flat.whole.grad = torch.empty_like(flat.whole)
-            flat.fill(flat.whole.grad, group.grads)
+            flat.whole.grad = flat.join(group.grads)
         grads = [w.grad for w in self._weights if w.grad is not None]
         divisor, skip = self.guard.judge(get_total_norm(grads), loss, step)
         for group in self._optimizer.param_groups:
@@ -141,13 +140,10 @@ class Learner:
             {n.removeprefix(f"{_BESIDE}."): t for n, t in tensors.items() if n.startswith(f"{_BESIDE}.")}
         )
         for names, flat, mean in zip(self._names, self._flats, self._means, strict=True):
-            flat.fill(mean, [tensors[f"mean.{name}"] for name in names])
+            mean.copy_(flat.join([tensors[f"mean.{name}"] for name in names]))
             for key, t in self._optimizer.state[flat.whole].items():
                 found = [tensors.get(f"adam.{key}.{name}") for name in names]
-                if t.dim():
-                    flat.fill(t, found)
-                else:
-                    t.copy_(next((count for count in found if count is not None), torch.zeros(())))
+                t.copy_(flat.join(found) if t.dim() else next((n for n in found if n is not None), torch.zeros(())))
         self.guard.norms.copy_(tensors["guard.norms"])
         self.guard.limits.copy_(tensors["guard.limits"])
 
