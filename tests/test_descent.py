@@ -152,6 +152,16 @@ class TestFlat:
                 stepping.close()
         assert all(p.untyped_storage().nbytes() == p.numel() * p.element_size() for p in model.parameters())
 
+    def test_values_that_were_put_elsewhere_are_learnt_from(self):
+        module = nn.Linear(2, 3)
+        learner = Learner(module)
+        for step in range(2):
+            if step:
+                module.weight.data = torch.full((3, 2), 7.0)
+            module.weight.grad = torch.ones(3, 2)
+            learner.update(torch.zeros(()), 0.1, step)
+        torch.testing.assert_close(module.weight.detach(), torch.full((3, 2), 6.9))
+
     def test_a_flow_is_saved_amid_a_run(self, tmp_path):
         model, x = flow("realnvp", 2, layers=2, hidden=(16,)), torch.randn(200, 2)
         for event in steps(model, x, max_steps=40, seed=0):

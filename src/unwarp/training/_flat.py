@@ -24,7 +24,8 @@ class Flat:
         self._params = list(params)
         self.sizes = [p.numel() for p in self._params]
         self.whole = nn.Parameter(self.join([p.detach() for p in self._params]))
-        for p, piece in zip(self._params, self.pieces(self.whole), strict=True):
+        self._pieces = self.pieces(self.whole)
+        for p, piece in zip(self._params, self._pieces, strict=True):
             p.data = piece
 
     def pieces(self, whole: Tensor) -> list[Tensor]:
@@ -38,10 +39,13 @@ class Flat:
         return torch.cat([(torch.zeros_like(p) if value is None else value).reshape(-1) for p, value in pairs])
 
     def take(self) -> list[Tensor | None]:
-        """The gradients of the parameters, which have none after that."""
+        """The parameters' gradients, which are gone after that; values that were put elsewhere are brought back."""
         grads = [p.grad for p in self._params]
-        for p in self._params:
+        for p, piece in zip(self._params, self._pieces, strict=True):
             p.grad = None
+            if p.data_ptr() != piece.data_ptr():
+                piece.copy_(p.detach())
+                p.data = piece
         return grads
 
     def release(self) -> None:
