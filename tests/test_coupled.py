@@ -88,6 +88,23 @@ def test_equals_single_operations(
         assert all(torch.equal(a, b) for a, b in zip(run(x, given), found[:2], strict=True))
 
 
+def test_a_layer_that_is_there_twice_counts_twice(plainly: Run, calls: list[int]) -> None:
+    layer = made("affine", hidden=(9, 9, 9))
+    net = layer.net
+    assert isinstance(net, MLP)
+    net.hidden[2] = net.hidden[1]
+    x = torch.randn(50, FEATURES, dtype=torch.float64)
+
+    def results() -> list[Tensor]:
+        y, ladj = layer(x)
+        return [y, ladj, *torch.autograd.grad(y.sin().sum() + ladj.sum(), list(layer.parameters()))]
+
+    found, right = results(), plainly(results)
+    assert calls
+    for a, b in zip(found, right, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 @of_each_map
 def test_as_right_in_float32(scalar: str, plainly: Run) -> None:
     """Against float64, one operation is at most a few times as far off as many."""

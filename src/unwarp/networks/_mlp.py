@@ -65,7 +65,7 @@ class MLP(nn.Module):
         hooked = self._forward_hooks or self._forward_pre_hooks
         if type(self) is not MLP or self.angles is not None or not self.features or hooked:
             return None
-        return None if hidden is None or out is None else affinities([*hidden.children(), out])
+        return affinities([*hidden, out]) if isinstance(hidden, nn.ModuleList) and out is not None else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if not self.features and not self.context:
