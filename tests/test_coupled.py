@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import pytest
@@ -344,6 +345,7 @@ def test_a_layer_that_stands_back_leaves_the_others_in_one_operation(plainly: Ru
 def test_without_matrix_products_of_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__file__", "nowhere/torch/__init__.py")
     assert _blas.blas() == {}
+    assert _blas.blas_threads() == 0
 
 
 def test_what_is_not_finite(plainly: Run) -> None:
@@ -354,21 +356,58 @@ def test_what_is_not_finite(plainly: Run) -> None:
         assert torch.allclose(a, b, equal_nan=True)
 
 
-def test_threads_change_nothing() -> None:
-    layer = made("spline", hidden=(200,))
-    x = torch.randn(30_000, FEATURES, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("rows", [1, 257, 1000])
+@pytest.mark.parametrize("what", ["couplings", "autoregressive", "inverse", "context", "carried", "frozen"])
+def test_rows_in_parts_on_threads_change_nothing(what: str, rows: int) -> None:
+    """But rounding: products of fewer rows are other ones, and gradients are sums of the parts'."""
+    context = 2 if what in ("context", "carried") else 0
+    parts = [made("spline", mask, context=context) for mask in MASKS]
+    if what == "autoregressive":
+        parts = [made_in_order(scalar) for scalar in MAPS]
+    chain = Compose(parts)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, FEATURES, dtype=torch.float64, generator=generator, requires_grad=True)
+    given = (
+        torch.randn(rows, context, dtype=torch.float64, generator=generator, requires_grad=True) if context else None
+    )
+    if what == "frozen":
+        for p in list(chain.parameters())[::2]:
+            p.requires_grad_(False)
+    wanted = [t for t in (x, given, *chain.parameters()) if t is not None and t.requires_grad]
 
     def results() -> list[Tensor]:
-        z, ladj = layer(x)
-        return [z, ladj, *torch.autograd.grad(z.square().mean() - ladj.mean(), list(layer.parameters()))]
+        if what == "carried":
+            return carried(chain, x, x.detach().cos(), given)
+        z, ladj = chain.inverse(x, given) if what == "inverse" else chain(x, given)
+        with torch.no_grad():
+            again = chain.inverse(x, given) if what == "inverse" else chain(x, given)
+        assert torch.equal(again[0], z)
+        return [z, ladj, *torch.autograd.grad(z.sin().sum() - ladj.square().mean(), wanted)]
 
     one = results()
+    before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
         three = results()
+        again = results()
     finally:
-        torch.set_num_threads(1)
-    torch.testing.assert_close(one, three, rtol=1e-9, atol=1e-9)  # products of fewer rows may round otherwise
+        torch.set_num_threads(before)
+    torch.testing.assert_close(one, three, rtol=1e-9, atol=1e-9)
+    assert all(torch.equal(a, b) for a, b in zip(three, again, strict=True))
+
+
+@pytest.mark.skipif(not _blas.blas_threads(), reason="products are not MKL's")
+def test_products_take_as_many_threads_as_before() -> None:
+    """What a part says of its products holds for its own thread, and no longer than for the call."""
+    set_threads = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(_blas.blas_threads())  # gives what was set before
+    layer, x = made("affine"), torch.randn(1000, FEATURES, dtype=torch.float64)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        layer(x)
+        assert set_threads(2) == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_narrow_products_are_the_same() -> None:

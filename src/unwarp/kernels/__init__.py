@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from unwarp.kernels._blas import blas
+from unwarp.kernels._blas import blas, blas_threads
 from unwarp.kernels._descent import Descent, Judge
 from unwarp.kernels._eager import gradients_of, is_ordinary
 from unwarp.kernels._folded import Folded
@@ -55,7 +55,7 @@ _TABLE: Mapping[str, Pointwise] = (
     | {name: TwoParameters(_found, "tail", inverse=inverse) for name, inverse in _TAIL.items()}
 )
 _products = {} if _found is None else blas()
-passes = Passes(_found, _products) if _found is not None and _products else None
+passes = Passes(_found, _products, blas_threads()) if _found is not None and _products else None
 images = Images(_found, _products) if _found is not None and _products else None
 folded = Folded(_found, _products) if _found is not None and _products else None
 in_order = None if _found is None else InOrder(_found)

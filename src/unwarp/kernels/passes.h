@@ -256,44 +256,146 @@ template <class T> struct Couple {
 // Such layers one after another. What they need is in one piece of memory, one behind the other if it is to last.
 template <class T> struct Couples {
     std::vector<Couple<T>> layers;
-    bool lasting;
+    int64_t spare = 0;  // numbers that the way back needs beside
 
-    explicit Couples(Arguments &given) {
-        const Call call(given);
-        T *room = given.at<T>(), *begin = room;
-        lasting = given.size();
+    Couples(const Call &call, Arguments &given, bool lasting, T *&room) {
+        T *begin = room, *end = room;
         const int64_t features = given.size(), count = given.size();
         for (int64_t i = 0; i < count; i++) {
-            layers.emplace_back(call, given, features, room);
             if (!lasting) room = begin;
+            layers.emplace_back(call, given, features, room);
+            end = std::max(end, room);
+            const Network<T> &net = layers.back().net;
+            int64_t widest = 0;
+            for (auto &layer : net.layers) widest = std::max(widest, layer.inputs);
+            spare = std::max(spare, call.rows * (net.layers.back().outputs + net.layers[0].inputs + 2 * widest) + 2 * PAD);
         }
+        room = end;
+    }
+
+    // The gradients of weights and biases that are wanted go to memory of their own,
+    void gather(std::unique_ptr<T[]> &sums) {
+        int64_t count = 0;
+        each([&](T *&, int64_t numbers) { count += numbers; });
+        sums.reset(new T[count]);
+        T *next = sums.get();
+        each([&](T *&to, int64_t numbers) { to = next, next += numbers; });
+    }
+
+    // and from there to those of another part.
+    void add_to(Couples &other) {
+        std::vector<T *> whole;
+        other.each([&](T *&to, int64_t) { whole.push_back(to); });
+        size_t i = 0;
+        each([&](T *&from, int64_t numbers) {
+            T *to = whole[i++];
+            for (int64_t j = 0; j < numbers; j++) to[j] += from[j];
+        });
+    }
+
+    template <class F> void each(F work) {  // gradient that is wanted
+        for (auto &layer : layers)
+            for (auto &one : layer.net.layers) {
+                if (one.to_weight) work(one.to_weight, one.inputs * one.outputs);
+                if (one.to_bias) work(one.to_bias, one.outputs);
+            }
+    }
+
+    int64_t context() const {  // numbers of a row of it
+        int64_t most = 0;
+        for (auto &layer : layers) most = std::max(most, layer.others);
+        return most;
     }
 };
 
-template <class T> void couplings_forth(Arguments given) {
-    Couples<T> all(given);
-    const T *x = given.at<T>(), *context = given.at<T>();
-    T *z = given.at<T>(), *ladj = given.at<T>(), *score = given.at<T>(), *spare = given.at<T>();
-    const std::vector<T> ones(score ? all.layers[0].net.rows : 0, T(1));
-    for (auto &layer : all.layers) {
-        T *to = all.lasting && &layer != &all.layers.back() ? layer.after : z;
-        layer.forth(x, context, to, ladj);
-        x = to;
-        if (!score) continue;
-        layer.map.box.inverse = !layer.map.box.inverse;  // the way back, whose network is asked the same
-        layer.back(to, score, ones.data(), score, true, nullptr, spare);
+// A run of layers for some rows, or for all of them in parts: each on a thread that multiplies matrices alone.
+template <class T> struct Parts {
+    using Threads = int (*)(int);
+    std::vector<int64_t> from;  // of each part its first row, and the number of rows
+    std::vector<Couples<T>> parts;
+    Threads set_threads;  // of products in this thread, which gives those before; or null
+    bool lasting;
+    int64_t features;
+
+    explicit Parts(Arguments &given) {
+        Call call(given);
+        const int64_t rows = call.rows, count = given.size();
+        set_threads = reinterpret_cast<Threads>(given.at<void>());
+        T *room = given.at<T>();
+        lasting = given.size();
+        features = *given.word;
+        if (count > 1) call.threads = 1;
+        const Arguments layers = given;
+        for (int64_t p = 0; p < count; p++) {
+            from.push_back(rows * p / count);
+            call.rows = rows * (p + 1) / count - from[p];
+            given = layers;
+            parts.emplace_back(call, given, lasting, room);
+        }
+        from.push_back(rows);
     }
+
+    // Each part, with its first row and where its own spare numbers are.
+    template <class F> void each(T *spare, F work) {
+        std::vector<std::thread> others;
+        auto one = [&](size_t p) {
+            T *own = spare;
+            for (size_t q = 0; q < p && own; q++) own += parts[q].spare;
+            const int before = parts.size() > 1 ? set_threads(1) : 0;
+            work(parts[p], from[p], own, p);
+            if (parts.size() > 1) set_threads(before);
+        };
+        size_t p = 1;
+        try {
+            for (; p < parts.size(); p++) others.emplace_back(one, p);
+        } catch (...) {  // the system has no more threads
+        }
+        for (; p < parts.size(); p++) one(p);
+        one(0);
+        for (auto &other : others) other.join();
+    }
+};
+
+template <class T> T *beyond(T *rows, int64_t numbers) { return rows ? rows + numbers : nullptr; }
+
+template <class T> void couplings_forth(Arguments given) {
+    Parts<T> all(given);
+    const T *points = given.at<T>(), *contexts = given.at<T>();
+    T *to_points = given.at<T>(), *ladjs = given.at<T>(), *scores = given.at<T>(), *spares = given.at<T>();
+    all.each(spares, [&](Couples<T> &part, int64_t row, T *spare, size_t) {
+        const T *x = points + row * all.features, *context = beyond(contexts, row * part.context());
+        T *z = to_points + row * all.features, *ladj = ladjs + row, *score = beyond(scores, row * all.features);
+        const std::vector<T> ones(score ? part.layers[0].net.rows : 0, T(1));
+        for (auto &layer : part.layers) {
+            T *to = all.lasting && &layer != &part.layers.back() ? layer.after : z;
+            layer.forth(x, context, to, ladj);
+            x = to;
+            if (!score) continue;
+            layer.map.box.inverse = !layer.map.box.inverse;  // the way back, whose network is asked the same
+            layer.back(to, score, ones.data(), score, true, nullptr, spare);
+        }
+    });
 }
 
 template <class T> void couplings_back(Arguments given) {
-    Couples<T> all(given);
-    const T *x = given.at<T>(), *to_z = given.at<T>(), *to_ladj = given.at<T>();
-    T *to_x = given.at<T>();
+    Parts<T> all(given);
+    const T *points = given.at<T>(), *to_zs = given.at<T>(), *to_ladjs = given.at<T>();
+    T *to_xs = given.at<T>();
     const bool wanted = given.size();
-    T *to_context = given.at<T>(), *spare = given.at<T>();
-    for (auto &layer : all.layers) layer.net.take_gradients(given);
-    for (size_t i = all.layers.size(); i-- > 0; to_z = to_x)
-        all.layers[i].back(i ? all.layers[i - 1].after : x, to_z, to_ladj, to_x, i || wanted, to_context, spare);
+    T *to_contexts = given.at<T>(), *spares = given.at<T>();
+    std::vector<std::unique_ptr<T[]>> sums(all.parts.size());  // gradients of weights and biases by each part but the first
+    for (size_t p = 0; p < all.parts.size(); p++) {
+        Arguments gradients = given;
+        for (auto &layer : all.parts[p].layers) layer.net.take_gradients(gradients);
+        if (p) all.parts[p].gather(sums[p]);
+    }
+    all.each(spares, [&](Couples<T> &part, int64_t row, T *spare, size_t) {
+        const T *x = points + row * all.features, *to_z = to_zs + row * all.features, *to_ladj = to_ladjs + row;
+        T *to_x = to_xs + row * all.features, *to_context = beyond(to_contexts, row * part.context());
+        for (size_t i = part.layers.size(); i-- > 0; to_z = to_x)
+            part.layers[i].back(i ? part.layers[i - 1].after : x, to_z, to_ladj, to_x, i || wanted, to_context, spare);
+    });
+    for (size_t p = 1; p < all.parts.size(); p++) all.parts[p].add_to(all.parts[0]);
 }
 
 }  // namespace
