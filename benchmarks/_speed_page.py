@@ -48,12 +48,16 @@ def _machine(found: list[dict[str, Any]]) -> str:
 
 
 def _times(found: list[dict[str, Any]], clock: str) -> str:
-    """One line a row and task: unwarp's milliseconds, its shares of the machine, and its peers' times in its own."""
-    lines = []
+    """One line a row and task: unwarp's milliseconds, its shares of the machine, and its peers' times in its own.
+
+    Of several threads what counts is wall time.
+    """
+    lines, usual = [], clock
     present = [name for name in PEERS if any(clock in c["libraries"].get(name, {}).get("train", {}) for c in found)]
     for task in TASKS:
         for cell in found:
             row, ours = cell["row"], cell["libraries"].get("unwarp", {}).get(task, {})
+            clock = usual if row["threads"] == 1 else "wall"
             if clock not in ours:
                 continue
             times, limits = ours[clock], _limits(found, row["threads"])
