@@ -9,7 +9,7 @@ from pathlib import Path
 
 __all__ = ["INTERFACE", "load"]
 
-INTERFACE = 12  # what spline.cpp calls unwarp_interface()
+INTERFACE = 13  # what spline.cpp calls unwarp_interface()
 _FILE = Path(__file__).with_name("_fused.so")
 
 

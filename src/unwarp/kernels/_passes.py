@@ -16,6 +16,7 @@ __all__ = ["PAD", "Passes", "Scalar", "Split", "address", "call", "entries", "gr
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 PAD = 272  # as in passes.h
 _ROWS_A_THREAD = 128  # fewer are done before a second thread has begun
+_LARGE = 2**17  # weights of a layer whose product with so many rows is worth several threads
 Scalar = tuple[int, float, float, float, float]
 
 
@@ -80,7 +81,7 @@ class Run(NamedTuple):
     Attributes:
         words: sizes and addresses.
         numbers: of scalar maps and networks.
-        parts: of the rows, each for a thread.
+        parts: of the rows, each for a thread; threads of each part's products, and the address of what sets them.
         lasting: numbers of memory that gradients need.
         passing: those that values need.
         spare: those that the way back needs beside.
@@ -88,7 +89,7 @@ class Run(NamedTuple):
 
     words: list[int]
     numbers: list[float]
-    parts: int
+    parts: tuple[int, int, int]
     lasting: int
     passing: int
     spare: int
@@ -138,7 +139,8 @@ class Passes:
         """The couplings, if x and the context fit and there is code for their scalar maps."""
         rows, features = x.shape[:-1].numel(), x.shape[-1]
         words, numbers, lasting, passing, spare = [features, len(steps)], [], 0, 0, 0
-        parts = max(1, min(torch.get_num_threads(), rows // _ROWS_A_THREAD)) if self._threads else 1
+        threads, largest = torch.get_num_threads(), 0
+        parts = max(1, min(threads, rows // _ROWS_A_THREAD)) if self._threads else 1
         for step in steps:
             bins, bound, min_bin, min_slope, limit = step.scalar
             kept, moved = step.kept.shape[0], step.moved.shape[0]
@@ -152,6 +154,7 @@ class Passes:
                 or net.outputs != moved * (3 * bins - 1 if bins else 2)
             ):
                 return None
+            largest = max(largest, *(layer.weight.numel() for layer in step.layers))
             words += net.words
             words += (bins, step.inverse, kept, moved, step.kept.data_ptr(), step.moved.data_ptr())
             numbers += net.numbers
@@ -159,7 +162,8 @@ class Passes:
             memory = rows * (net.columns + net.outputs + features) + parts * (net.fixed + 2 * PAD)
             lasting, passing = lasting + memory, max(passing, memory)
             spare = max(spare, (rows + parts) * (net.outputs + net.inputs + 2 * net.widest) + parts * 2 * PAD)
-        return Run(words, numbers, parts, lasting, passing, spare)
+        products = threads // parts if largest >= _LARGE else 1
+        return Run(words, numbers, (parts, products, self._threads), lasting, passing, spare)
 
     def network(self, net: Sketch, x: Tensor, offset: Tensor | None, *, squashed: bool) -> tuple[Tensor, Tensor]:
         """What the layers make of x, and the memory.
@@ -223,16 +227,7 @@ class Passes:
         memory = x.new_empty(run.lasting if keep else run.passing)
         z, ladj = torch.empty_like(x), x.new_zeros(x.shape[0])
         spare = None if score is None else x.new_empty(run.spare)
-        words = [
-            *self._head(x),
-            run.parts,
-            self._threads,
-            memory.data_ptr(),
-            keep,
-            *run.words,
-            x.data_ptr(),
-            address(context),
-        ]
+        words = [*self._head(x), *run.parts, memory.data_ptr(), keep, *run.words, x.data_ptr(), address(context)]
         words += (z.data_ptr(), ladj.data_ptr(), address(score), address(spare))
         call(self._couplings[x.dtype], words, run.numbers)
         return z, ladj, memory
@@ -260,7 +255,7 @@ class Passes:
         """
         to_x, found = torch.empty_like(x), gradients(tensors, needed[1:])
         spare = x.new_empty(run.spare)
-        words = [*self._head(x), run.parts, self._threads, memory.data_ptr(), 1, *run.words, x.data_ptr()]
+        words = [*self._head(x), *run.parts, memory.data_ptr(), 1, *run.words, x.data_ptr()]
         words += (grads[0].data_ptr(), grads[1].data_ptr(), to_x.data_ptr(), needed[0])
         words += (address(to_context), spare.data_ptr())
         words += map(address, found)

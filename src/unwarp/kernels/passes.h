@@ -308,18 +308,20 @@ template <class T> struct Couples {
     }
 };
 
-// A run of layers for some rows, or for all of them in parts: each on a thread that multiplies matrices alone.
+// A run of layers, for all rows or for parts of them: each on a thread, whose products of matrices are its own.
 template <class T> struct Parts {
     using Threads = int (*)(int);
     std::vector<int64_t> from;  // of each part its first row, and the number of rows
     std::vector<Couples<T>> parts;
-    Threads set_threads;  // of products in this thread, which gives those before; or null
+    Threads set_threads;  // of products in the calling thread, which gives those before; or null
+    int own_threads;      // of the products of each part
     bool lasting;
     int64_t features;
 
     explicit Parts(Arguments &given) {
         Call call(given);
         const int64_t rows = call.rows, count = given.size();
+        own_threads = int(given.size());
         set_threads = reinterpret_cast<Threads>(given.at<void>());
         T *room = given.at<T>();
         lasting = given.size();
@@ -341,7 +343,7 @@ template <class T> struct Parts {
         auto one = [&](size_t p) {
             T *own = spare;
             for (size_t q = 0; q < p && own; q++) own += parts[q].spare;
-            const int before = parts.size() > 1 ? set_threads(1) : 0;
+            const int before = parts.size() > 1 ? set_threads(own_threads) : 0;
             work(parts[p], from[p], own, p);
             if (parts.size() > 1) set_threads(before);
         };

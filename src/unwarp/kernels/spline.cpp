@@ -252,7 +252,7 @@ template <class T> void run(const Sequence<T> &all, int64_t points, int threads)
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int unwarp_interface() { return 12; }  // another number where the arguments below change
+EXPORT int unwarp_interface() { return 13; }  // another number where the arguments below change
 EXPORT int unwarp_largest_bins() { return LARGEST_BINS; }
 
 #define ENTRIES(NAME, T)                                                                                             \
