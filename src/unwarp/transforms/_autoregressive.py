@@ -62,8 +62,8 @@ class Autoregressive(Transform):
     $x \leftarrow f^{-1}(z; \text{net}(x))$: after k sweeps the first k features are exact, so D sweeps always do. A
     network that groups features (`passes`) or follows a graph (`adjacency`) has fewer steps and sweeps than D. Few
     of them are needed where features depend little on each other; `decode`, and so a flow's `sample`, stops as soon as
-    f(x) is z up to rounding (see `solve`), `inverse` never does before the end. On a GPU a few wide sweeps are faster
-    than many small steps.
+    f(x) is z up to rounding (see `solve`), `inverse` never does before the end. On one core of a CPU "cached" was the
+    faster one of `tarflow` throughout; where starting a small step is dear, a few wide sweeps may be.
 
     Args:
         features: number of features D, or (tokens, channels): then each token's channels depend on the tokens before.
